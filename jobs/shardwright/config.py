@@ -1,0 +1,93 @@
+"""Settings of the verbs, checked once, and the job file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from shardwright.errors import RequestError
+
+Keys = Literal["renumber", "source"]
+UnmatchedRows = Literal["fail", "ignore"]
+
+DEFAULT_ID_COL = "key"
+FALLBACK_ID_COL = "id"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which samples stay: rules, a flag column, or an earlier filter's decisions; with none of them, all."""
+
+    rules: Mapping[str, str] = field(default_factory=dict)
+    filter_column: str | None = None
+    decisions: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [
+            name
+            for name, value in (
+                ("--where/--rule", self.rules),
+                ("--filter-column", self.filter_column),
+                ("--decisions", self.decisions),
+            )
+            if value
+        ]
+        if len(given) > 1:
+            raise RequestError("export", f"{' and '.join(given)} contradict each other", "Pass one of them")
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.rules or self.filter_column or self.decisions)
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """How a dataset is read."""
+
+    dataset: str
+    tables: str | None = None
+    id_col: str | None = None
+    recursive: bool = False
+    unmatched_rows: UnmatchedRows = "fail"
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """One export; the fields are the options of the command line."""
+
+    source: SourceSettings
+    output: str
+    selection: Selection
+    samples_per_shard: int = 10_000
+    shard_digits: int = 5
+    keys: Keys = "renumber"
+    json_id: bool | None = None
+    source_key_col: str = "source_key"
+    source_shard_col: str = "source_shard"
+    old_id_col: str | None = None
+    allow_empty: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.samples_per_shard < 1:
+            raise RequestError("--samples-per-shard", f"it is {self.samples_per_shard:,}", "Pass 1 or more")
+        if not 1 <= self.shard_digits <= 12:
+            raise RequestError("--shard-digits", f"it is {self.shard_digits}", "Pass 1 to 12")
+        if self.keys == "source" and self.json_id:
+            raise RequestError("export", "--json-id and --keys source contradict each other", "Drop one of them")
+
+    @property
+    def rewrites_json(self) -> bool:
+        """Whether JSON members get the new key: on with ``--keys renumber`` unless refused."""
+        return self.keys == "renumber" if self.json_id is None else self.json_id
+
+    def identity(self) -> dict[str, Any]:
+        """Give the settings that the output depends on; two exports with the same ones are the same."""
+        settings = asdict(self)
+        settings.update(settings.pop("source"))
+        settings.update(settings.pop("selection"))
+        settings["json_id"] = self.rewrites_json
+        for name in ("output", "tables", "allow_empty", "dry_run"):
+            settings.pop(name)
+        return settings

@@ -1,0 +1,177 @@
+"""The class that NeMo Curator had: an image-text dataset whose metadata is edited and exported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.config import ExportSettings, Keys, Selection, SourceSettings, UnmatchedRows
+from shardwright.errors import RequestError, did_you_mean
+from shardwright.export import export_dataset
+from shardwright.files import absolute
+from shardwright.frames.columns import column
+from shardwright.frames.rules import nan_as_null
+from shardwright.metadata import Metadata, load_metadata
+from shardwright.save_metadata import save_metadata
+from shardwright.store.dataset import list_dataset
+from shardwright.store.session import session
+
+Value = Column | bool | int | float | str | None
+
+
+class MetadataView:
+    """A dataset's metadata, column by column: read one for an expression, assign one to add or replace it.
+
+    In an expression, NaN counts as null, as it does in rules; `df` has the columns as they are.
+    """
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+
+    @property
+    def df(self) -> DataFrame:
+        """The metadata as a Spark DataFrame, one row a sidecar row, assigned columns included."""
+        return self._metadata.frame
+
+    @property
+    def columns(self) -> list[str]:
+        """The column names, in order."""
+        return list(self._metadata.frame.columns)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._metadata.frame.columns
+
+    def __getitem__(self, name: str) -> Column:
+        """Give a column for an expression.
+
+        Raises:
+            KeyError: There is none of this name.
+        """
+        if name not in self._metadata.frame.columns:
+            raise KeyError(f"no column '{name}'. {did_you_mean(name, self.columns)}")
+        return nan_as_null(name, self._metadata.frame.schema[name].dataType)
+
+    def __setitem__(self, name: str, value: Value) -> None:
+        """Add or replace a column by an expression of the others, or by one value for all rows."""
+        if name == self._metadata.id_col:
+            raise RequestError(
+                f"metadata['{name}']", "it is the id column, by which rows find their samples", "Assign another column"
+            )
+        values = value if isinstance(value, Column) else F.lit(value)
+        self._metadata = self._metadata._replace(
+            frame=self._metadata.frame.withColumn(name, values)
+            if name not in self
+            else _replaced(self.df, name, values),
+            # What the expression says is part of what makes an export the same export again.
+            computed={**self._metadata.computed, name: f"{len(self._metadata.computed)}: {values}"},
+        )
+
+
+def _replaced(frame: DataFrame, name: str, values: Column) -> DataFrame:
+    return frame.select(*(values.alias(name) if other == name else column(other) for other in frame.columns))
+
+
+class ImageTextPairDataset:
+    """A WebDataset of image-text pairs: tars of samples, a Parquet sidecar beside each.
+
+    Source:
+        NVIDIA NeMo Curator up to 0.9, whose calls run unchanged; what its files got wrong is right here.
+    """
+
+    def __init__(self, spark: SparkSession | None, source: SourceSettings) -> None:
+        self._spark = spark
+        self._source = source
+        self.path = source.dataset
+        with session(spark) as active:
+            found = load_metadata(
+                active, list_dataset(source.dataset, recursive=source.recursive), source, needed_for="the class"
+            )
+        if found is None:
+            raise RequestError(source.dataset, "there is no metadata", "Put NAME.parquet beside each NAME.tar")
+        self.id_col = found.id_col
+        self.metadata = MetadataView(found)
+
+    @classmethod
+    def from_webdataset(
+        cls,
+        path: str | os.PathLike[str],
+        id_col: str | None = None,
+        *,
+        tables: str | None = None,
+        recursive: bool = False,
+        unmatched_rows: UnmatchedRows = "fail",
+        spark: SparkSession | None = None,
+    ) -> ImageTextPairDataset:
+        """Open the dataset in a folder.
+
+        Args:
+            path: The folder of the shards.
+            id_col: The sidecars' column that holds the key; by default ``key``, or ``id`` when only that is there.
+            tables: Where the Delta tables lie; by default beside the data.
+            spark: The session to use; by default the active one, or a new one on this machine.
+        """
+        return cls(spark, SourceSettings(absolute(path), tables, id_col, recursive, unmatched_rows))
+
+    def save_metadata(
+        self, path: str | os.PathLike[str] | None = None, columns: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Write the metadata, assigned columns included, one file for each sidecar, same rows in the same order.
+
+        Args:
+            path: A folder to write to; by default the sidecars are replaced in place.
+            columns: With ``path``: exactly these and the id column. In place: only these are added or
+                updated, and all others stay.
+
+        Returns:
+            Counts, as ``shardwright save-metadata --json`` prints them.
+        """
+        with session(self._spark) as spark:
+            target = None if path is None else absolute(path)
+            return save_metadata(spark, self._source, target, columns, self.metadata._metadata)
+
+    def to_webdataset(
+        self,
+        path: str | os.PathLike[str],
+        filter_column: str,
+        samples_per_shard: int = 10_000,
+        max_shards: int = 5,
+        old_id_col: str | None = None,
+        *,
+        keys: Keys = "renumber",
+        json_id: bool | None = None,
+        source_key_col: str = "source_key",
+        source_shard_col: str = "source_shard",
+        allow_empty: bool = False,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Write the samples whose flag is true as a new dataset.
+
+        Args:
+            path: An empty or new folder.
+            filter_column: A boolean (or 0/1) column of the metadata; null and NaN drop.
+            max_shards: Digits of the shard number, under the name it had.
+            old_id_col: A column to add that holds the id that each sample had before.
+
+        Returns:
+            Counts, as ``shardwright export --json`` prints them.
+        """
+        settings = ExportSettings(
+            self._source,
+            absolute(path),
+            Selection(filter_column=filter_column),
+            samples_per_shard=samples_per_shard,
+            shard_digits=max_shards,
+            keys=keys,
+            json_id=json_id,
+            source_key_col=source_key_col,
+            source_shard_col=source_shard_col,
+            old_id_col=old_id_col,
+            allow_empty=allow_empty,
+            dry_run=dry_run,
+        )
+        with session(self._spark) as spark:
+            return export_dataset(spark, settings, self.metadata._metadata)

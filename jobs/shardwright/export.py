@@ -1,0 +1,203 @@
+"""export: place the kept samples in shards, store that plan, write it, check the counts, commit."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.config import ExportSettings
+from shardwright.errors import CountsError, DataError
+from shardwright.index import indexed
+from shardwright.metadata import Metadata
+from shardwright.plan import Request, make_plan, resolve_request, sidecar_columns
+from shardwright.reporting import count_shards, log, progress, snapshot_row
+from shardwright.store.dataset import digest
+from shardwright.store.output import (
+    begin_output,
+    discard_output,
+    finish_output,
+    read_output,
+    require_same,
+    staging_folder,
+)
+from shardwright.store.session import run_errors
+from shardwright.store.tables import (
+    EXPORTS,
+    MANIFEST,
+    SAMPLES,
+    SHARDS,
+    SNAPSHOTS,
+    append_rows,
+    find_snapshot,
+)
+from shardwright.tasks.write import WriteJob, write_shards
+
+_MANIFEST_SCHEMA = """shard_id bigint, shard_name string, sample_count bigint, shard_bytes bigint, sidecar_bytes bigint,
+    checksum string, sidecar_checksum string"""
+# A shuffle of more partitions costs more than uneven tasks do.
+_MAX_TASKS = 10_000
+_COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "unpaired_rows")
+_JSON = ("settings", "inputs", "columns", "table_versions", "tool_versions", "drops", "unpaired_rows")
+_SHARD_FIELDS = ("shard_name", "sample_count", "shard_bytes", "sidecar_bytes", "checksum", "sidecar_checksum")
+
+
+def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Metadata | None = None) -> dict[str, Any]:
+    """Write the selected samples of a dataset as a new one; the same export again completes or reports it.
+
+    Args:
+        metadata: The dataset's metadata with the caller's own columns; read from the sidecars by default.
+
+    Returns:
+        What ``--json`` prints.
+    """
+    started = time.time()
+    request = resolve_request(spark, settings, metadata)
+    output_root = request.output_root
+    state = read_output(output_root)
+    # A crash after the commit leaves a folder without its manifest: the tables know that it is finished.
+    unsure = not (state.manifest or state.is_empty)
+    committed = find_snapshot(spark, request.tables, request.snapshot_id) if unsure else None
+    if committed:
+        finish_output(output_root, _manifest_of(spark, request, committed))
+        state = read_output(output_root)
+    require_same(state, output_root, request.identity, request.inputs)
+    if state.manifest:
+        log(f"export: {output_root} holds this export already, no shard was written")
+        return _result(request, state.manifest, started)
+    plan = state.plan
+    if plan is None:
+        with indexed(spark, request.dataset, request.index_tables, store=not settings.dry_run) as index:
+            plan = make_plan(spark, request, index)
+    if settings.dry_run:
+        return _result(request, plan, started)
+    begin_output(output_root, plan)
+    shards = _write(spark, request, plan)
+    manifest = _commit(spark, request, plan, shards, started)
+    log(f"export: committed {manifest['snapshot_id']} in {time.time() - started:.1f} s")
+    return _result(request, manifest, started)
+
+
+def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> list[Row]:
+    """Carry out the stored plan; give the manifest rows in order of ``shard_id``."""
+    if not plan["kept"]:
+        return []
+    settings = request.settings
+    job = WriteJob(
+        dataset_root=request.dataset.dataset_root,
+        output_root=request.output_root,
+        staging=staging_folder(request.output_root),
+        shard_digits=settings.shard_digits,
+        json_id_field=request.identity["id_col"] if settings.rewrites_json else None,
+        columns=sidecar_columns(settings, request.metadata, plan["columns"]),
+        source_key_col=settings.source_key_col,
+        source_shard_col=settings.source_shard_col,
+    )
+    needed = {column.source for column in job.columns}
+    pointers = ["shard_id", "position", "key", "source_shard", "member_exts", "payload_offsets", "payload_bytes"]
+    rows = (
+        request.tables.read(spark, EXPORTS)
+        .filter(F.col("snapshot_id") == request.snapshot_id)
+        .select(*pointers, *sorted(needed - set(pointers)))
+        .repartition(min(plan["shard_count"], _MAX_TASKS), "shard_id")
+        .sortWithinPartitions("shard_id", "position")
+    )
+    started = time.time()
+    try:
+        with (
+            run_errors("export: write"),
+            progress("export", plan["shard_count"], lambda: count_shards(request.output_root)),
+        ):
+            shards = rows.mapInArrow(partial(write_shards, job=job), _MANIFEST_SCHEMA).collect()
+    except DataError:
+        # The data will not change by itself: nothing of this export can be kept.
+        discard_output(request.output_root)
+        raise
+    total_bytes = sum(row["shard_bytes"] + row["sidecar_bytes"] for row in shards)
+    seconds = time.time() - started
+    log(f"export: wrote {len(shards):,} shards, {plan['kept']:,} samples, {total_bytes:,} bytes in {seconds:.1f} s")
+    return sorted(shards, key=lambda row: int(row["shard_id"]))
+
+
+def _commit(
+    spark: SparkSession, request: Request, plan: Mapping[str, Any], shards: list[Row], started: float
+) -> dict[str, Any]:
+    """Check the counts and make the export visible: manifest rows, the snapshot's row, ``manifest.json``."""
+    exported = sum(row["sample_count"] for row in shards)
+    if exported != plan["kept"] or [row["shard_id"] for row in shards] != list(range(plan["shard_count"])):
+        raise CountsError("export", "the rules kept", plan["kept"], f"{len(shards):,} shards hold", exported)
+    tables, snapshot_id = request.tables, request.snapshot_id
+    provenance = {"operation": "export", "parent_snapshot_id": plan["parent_snapshot_id"]}
+    rows = [{**row.asDict(), "path": os.path.join(request.output_root, f"{row['shard_name']}.tar")} for row in shards]
+    if rows:
+        append_rows(spark, tables, MANIFEST, rows, snapshot_id, provenance)
+    snapshot = snapshot_row(
+        operation="export",
+        started=started,
+        settings=request.identity,
+        settings_hash=digest(request.identity),
+        dataset_root=request.dataset.dataset_root,
+        output_root=request.output_root,
+        parent_snapshot_id=plan["parent_snapshot_id"],
+        inputs=request.inputs,
+        columns=plan["columns"],
+        table_versions=_table_versions(spark, request),
+        exported=exported,
+        **{name: plan[name] for name in _COUNTS},
+    )
+    append_rows(spark, tables, SNAPSHOTS, [snapshot], snapshot_id, provenance)
+    manifest = _manifest_of(spark, request, {"snapshot_id": snapshot_id, **snapshot}, rows)
+    finish_output(request.output_root, manifest)
+    return manifest
+
+
+def _manifest_of(
+    spark: SparkSession, request: Request, snapshot: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Give ``manifest.json`` from the row of ``snapshots`` and the rows of ``manifest``."""
+    if rows is None:
+        stored = request.tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == snapshot["snapshot_id"])
+        rows = [row.asDict() for row in stored.orderBy("shard_id").collect()] if snapshot["exported"] else []
+    return {
+        **{name: json.loads(value) if name in _JSON else value for name, value in snapshot.items()},
+        **{name: snapshot[name].isoformat() for name in ("started_at", "committed_at")},
+        "tables": request.tables.root,
+        "shards": [{name: row[name] for name in _SHARD_FIELDS} for row in rows],
+    }
+
+
+def _table_versions(spark: SparkSession, request: Request) -> dict[str, int]:
+    """Give the versions of the tables that the export read; a resumed one may not have read the index."""
+    return {
+        table: tables.version(spark, table)
+        for tables, table in (
+            (request.index_tables, SHARDS),
+            (request.index_tables, SAMPLES),
+            (request.tables, EXPORTS),
+        )
+        if tables.exists(spark, table)
+    }
+
+
+def _result(request: Request, found: Mapping[str, Any], started: float) -> dict[str, Any]:
+    """Give what ``--json`` prints, from a manifest or from a plan."""
+    shards: list[Mapping[str, Any]] | None = found.get("shards")
+    written = [shard["shard_bytes"] + shard["sidecar_bytes"] for shard in shards or ()]
+    return {
+        "snapshot_id": found["snapshot_id"],
+        "output": request.output_root,
+        "tables": request.tables.root,
+        "shards": found["shard_count"] if shards is None else len(shards),
+        **{name: found[name] for name in ("indexed", "kept", "dropped", "rejected")},
+        "exported": found.get("exported", 0),
+        "drops": found["drops"],
+        "unpaired_rows": found["unpaired_rows"],
+        "bytes": found["planned_bytes"] if shards is None else sum(written),
+        "seconds": round(time.time() - started, 1),
+    }

@@ -1,0 +1,120 @@
+"""Files by path: list, read ranges, publish under the final name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shardwright.errors import RequestError
+
+
+class FileInfo(NamedTuple):
+    """A file as a listing shows it; size and time together tell whether it changed."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Give the absolute path without links resolved; object stores are refused until they are supported."""
+    text = os.fspath(path)
+    if "://" in text and not text.startswith("file://"):
+        raise RequestError(
+            text, "only local paths can be read and written by this version", "Mount or copy the dataset."
+        )
+    return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
+
+
+def list_files(root: str, *, recursive: bool = False) -> list[FileInfo]:
+    """List the files under a folder, ordered by relative path as UTF-8 bytes; hidden names are left out."""
+    found = list(_walk(root, recursive))
+    return sorted(found, key=lambda file: os.fsencode(file.path))
+
+
+def _walk(folder: str, recursive: bool) -> Iterator[FileInfo]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if recursive:
+                    yield from _walk(entry.path, recursive)
+            elif entry.is_file():
+                status = entry.stat()
+                yield FileInfo(entry.path, status.st_size, status.st_mtime_ns)
+
+
+def read_range(descriptor: int, offset: int, into: memoryview) -> int:
+    """Fill a buffer from an open file; give the bytes read, fewer only where the file ends."""
+    done = 0
+    while done < len(into):
+        count = os.preadv(descriptor, [into[done:]], offset + done)
+        if not count:
+            break
+        done += count
+    return done
+
+
+def write_all(descriptor: int, data: memoryview) -> None:
+    """Append a whole buffer to an open file."""
+    while len(data):
+        data = data[os.write(descriptor, data) :]
+
+
+@contextmanager
+def published(path: str, staging: str) -> Iterator[str]:
+    """Give a path to write to; on success the file appears under its final name at once, else not at all.
+
+    Args:
+        path: The final name.
+        staging: An existing folder on the same file system.
+    """
+    # Twin attempts at one file must not share a temporary name.
+    temporary = os.path.join(staging, f".{os.path.basename(path)}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def read_json(path: str) -> Any | None:
+    """Read a JSON file; None when there is none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: str, value: object) -> None:
+    """Write a JSON file that appears complete or not at all."""
+    with published(path, os.path.dirname(path)) as temporary:
+        Path(temporary).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder and what is in it; none is fine."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def free_bytes(path: str) -> int:
+    """Count the bytes that can still be written where a path will lie."""
+    folder = Path(path)
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def is_writable(path: str) -> bool:
+    """Tell whether a folder can be made or written at a path."""
+    folder = Path(path)
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)

@@ -1,0 +1,76 @@
+"""filter: store which samples stay, and why the others do not; nothing is copied."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.config import Selection, SourceSettings
+from shardwright.decide import decide
+from shardwright.errors import RequestError
+from shardwright.frames import pairs
+from shardwright.index import choose_index_tables, indexed
+from shardwright.metadata import load_metadata, require_selection
+from shardwright.reporting import log, snapshot_row
+from shardwright.store.dataset import digest, list_dataset, sidecar_identities
+from shardwright.store.session import run_errors
+from shardwright.store.tables import DECISIONS, SNAPSHOTS, append, append_rows, find_snapshot, tables_at
+
+
+def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selection) -> dict[str, Any]:
+    """Store a decision for every sample of a dataset; the same filter again stores nothing new."""
+    started = time.time()
+    if selection.is_empty:
+        raise RequestError("filter", "no rule was given", "Pass --where, --rule or --filter-column")
+    dataset = list_dataset(source.dataset, recursive=source.recursive)
+    metadata = load_metadata(spark, dataset, source, needed_for="a rule")
+    require_selection(metadata, selection)
+    tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), None)
+    with indexed(spark, dataset, tables) as index:
+        settings = {
+            "id_col": source.id_col,
+            "rules": list(selection.rules.items()),
+            "filter_column": selection.filter_column,
+        }
+        snapshot_id = digest("filter", index.snapshot_id, sidecar_identities(dataset), settings)
+        decision = decide(index, metadata, selection, source.unmatched_rows)
+        counts = {
+            "indexed": index.sample_count,
+            "kept": decision.total(pairs.KEPT),
+            "dropped": decision.total(pairs.DROPPED),
+            "rejected": 0,
+            "drops": decision.drops,
+        }
+        if not find_snapshot(spark, tables, snapshot_id):
+            rows = decision.paired.select(
+                F.lit(snapshot_id).alias("snapshot_id"),
+                "shard_path",
+                "position",
+                "key",
+                F.col("drop_reason").isNull().alias("keep"),
+                "drop_reason",
+            )
+            provenance = {"operation": "filter", "parent_snapshot_id": index.snapshot_id}
+            with run_errors("filter"):
+                append(tables, DECISIONS, rows, snapshot_id, provenance)
+            row = snapshot_row(
+                operation="filter",
+                started=started,
+                settings=settings,
+                dataset_root=dataset.dataset_root,
+                parent_snapshot_id=index.snapshot_id,
+                **counts,
+            )
+            append_rows(spark, tables, SNAPSHOTS, [row], snapshot_id, provenance)
+    seconds = round(time.time() - started, 1)
+    log(f"filter: kept {counts['kept']:,} of {counts['indexed']:,} samples in {seconds} s")
+    return {
+        "snapshot_id": snapshot_id,
+        "tables": tables.root,
+        "shards": len(dataset.shards),
+        **counts,
+        "seconds": seconds,
+    }

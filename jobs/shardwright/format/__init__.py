@@ -1,0 +1,1 @@
+"""What a shard is: names, headers, samples, sidecars. Pure: no storage, no Spark."""

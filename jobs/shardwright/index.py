@@ -1,0 +1,221 @@
+"""index: read every tar's headers once, and remember where each sample lies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.config import SourceSettings
+from shardwright.errors import Problem, ProblemsError, RequestError
+from shardwright.files import FileInfo, is_writable
+from shardwright.reporting import log, snapshot_row
+from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
+from shardwright.store.session import parallelism
+from shardwright.store.tables import (
+    REJECTS,
+    SAMPLES,
+    SHARDS,
+    SNAPSHOTS,
+    Tables,
+    append,
+    append_rows,
+    find_snapshot,
+    tables_at,
+)
+from shardwright.tasks import scan
+
+
+class Index(NamedTuple):
+    """A dataset's samples, as its headers show them.
+
+    ``samples`` has a row a sound sample: ``shard_index``, ``shard_path``, ``position`` and the
+    columns of the table ``samples``. ``sample_count`` counts the unsound ones too.
+    """
+
+    snapshot_id: str
+    samples: DataFrame
+    shards: Sequence[Mapping[str, Any]]
+    problems: Sequence[Problem]
+    scanned_count: int
+
+    @property
+    def sample_count(self) -> int:
+        return sum(shard["sample_count"] for shard in self.shards)
+
+    @property
+    def shard_bytes(self) -> int:
+        return sum(shard["shard_bytes"] for shard in self.shards)
+
+
+def index_dataset(spark: SparkSession, source: SourceSettings) -> dict[str, Any]:
+    """Index a dataset and store it.
+
+    Raises:
+        ProblemsError: The problems found, once they are stored too.
+    """
+    started = time.time()
+    dataset = list_dataset(source.dataset, recursive=source.recursive)
+    tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), None)
+    with indexed(spark, dataset, tables) as index:
+        if index.problems:
+            raise ProblemsError(
+                "index", index.problems, f"They are stored in {tables.name(REJECTS)}. Mend or remove these shards."
+            )
+        return {
+            "snapshot_id": index.snapshot_id,
+            "tables": tables.root,
+            "shards": len(index.shards),
+            "scanned_shards": index.scanned_count,
+            "indexed": index.sample_count,
+            "bytes": index.shard_bytes,
+            "seconds": round(time.time() - started, 1),
+        }
+
+
+def choose_index_tables(spark: SparkSession, asked: Tables, fallback: Tables | None) -> Tables:
+    """Choose where the index lies: where asked, or beside the output when that can't be written."""
+    if asked.in_catalog or asked.exists(spark, SNAPSHOTS) or is_writable(asked.root):
+        return asked
+    if fallback is None:
+        raise RequestError(asked.root, "the tables can't be written there", "Pass --tables with a folder that can")
+    log(f"index: {asked.root} can't be written, the index goes to {fallback.root}")
+    return fallback
+
+
+@contextmanager
+def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: bool = True) -> Iterator[Index]:
+    """Give the index of a dataset as it is now; only shards that are new or changed are scanned.
+
+    Args:
+        tables: Where the index is kept.
+        store: Without it nothing is written: what the tables lack is scanned for this once.
+    """
+    started = time.time()
+    snapshot_id = digest("index", dataset.dataset_root, shard_identities(dataset))
+    known = _known_shards(spark, tables, dataset)
+    if len(known) == len(dataset.shards) and find_snapshot(spark, tables, snapshot_id):
+        shards = [known[shard.file] for shard in dataset.shards]
+        samples = _stored_samples(spark, tables, snapshot_id)
+        yield Index(snapshot_id, samples, shards, _stored_problems(spark, tables, shards), 0)
+        return
+    if not store:
+        known = {}
+    fresh = [shard for shard in dataset.shards if shard.file not in known]
+    scanned = _scan(spark, {shard.shard_index: shard.file.path for shard in fresh})
+    # One pass over the headers serves the samples, the shards and the problems.
+    scanned.persist()
+    try:
+        if store and fresh:
+            rows = _sample_columns(scanned).withColumn("scan_id", F.lit(snapshot_id)).drop("shard_index")
+            append(tables, SAMPLES, rows, snapshot_id, {"operation": "index"})
+        found = scanned.filter(F.col("kind") != scan.SAMPLE).collect() if fresh else []
+        problems = [
+            Problem(row["shard_path"], row["key"], row["sample_offset"], row["reason"], row["detail"])
+            for row in found
+            if row["kind"] == scan.PROBLEM
+        ]
+        counts = {row["shard_index"]: row.asDict() for row in found if row["kind"] == scan.SHARD}
+        first_problem = {problem.shard: str(problem) for problem in reversed(problems)}
+        shards = [
+            {
+                **(known.get(shard.file) or {**counts[shard.shard_index], "scan_id": snapshot_id}),
+                "dataset_root": dataset.dataset_root,
+                "shard_index": shard.shard_index,
+                "shard_bytes": shard.file.size_bytes,
+                "modified_ns": shard.file.modified_ns,
+                **({"problem": first_problem.get(shard.file.path)} if shard.file not in known else {}),
+            }
+            for shard in dataset.shards
+        ]
+        index = Index(snapshot_id, _sample_columns(scanned), shards, problems, len(fresh))
+        if store:
+            _commit(spark, tables, dataset, index, started)
+            old = _stored_problems(
+                spark, tables, [known[shard.file] for shard in dataset.shards if shard.file in known]
+            )
+            stored = _stored_samples(spark, tables, snapshot_id)
+            index = index._replace(samples=stored, problems=[*old, *problems])
+        log(
+            f"index: scanned {len(fresh):,} of {len(shards):,} shards, {index.sample_count:,} samples "
+            f"in {time.time() - started:.1f} s"
+        )
+        yield index
+    finally:
+        scanned.unpersist()
+
+
+def _scan(spark: SparkSession, paths: Mapping[int, str]) -> DataFrame:
+    tasks = max(1, min(len(paths), 4 * parallelism(spark)))
+    numbers = sorted(paths)
+    shards = {rank: (number, paths[number]) for rank, number in enumerate(numbers)}
+    return spark.range(0, len(numbers), 1, tasks).mapInArrow(partial(scan.scan_shards, shards=shards), _SCAN_SCHEMA)
+
+
+_SCAN_SCHEMA = """kind string, shard_index bigint, shard_path string, position bigint, key string, sample_offset bigint,
+    sample_bytes bigint, written_bytes bigint, member_exts array<string>, payload_offsets array<bigint>,
+    payload_bytes array<bigint>, sample_count bigint, longest_name_bytes bigint,
+    longest_ext_bytes bigint, member_count bigint, skipped_count bigint, dialect string,
+    reason string, detail string"""
+
+
+def _sample_columns(scanned: DataFrame) -> DataFrame:
+    return scanned.filter(F.col("kind") == scan.SAMPLE).select(
+        "shard_index", "shard_path", "position", "key", "sample_offset", "sample_bytes", "written_bytes",
+        "member_exts", "payload_offsets", "payload_bytes",
+    )  # fmt: skip
+
+
+def _known_shards(spark: SparkSession, tables: Tables, dataset: Dataset) -> dict[FileInfo, dict[str, Any]]:
+    """Give the committed rows of shards that have not changed, by file."""
+    if not tables.exists(spark, SHARDS) or not tables.exists(spark, SNAPSHOTS):
+        return {}
+    committed = tables.read(spark, SNAPSHOTS).select("snapshot_id")
+    rows = (
+        tables.read(spark, SHARDS)
+        .filter(F.col("dataset_root") == dataset.dataset_root)
+        .join(F.broadcast(committed), on="snapshot_id", how="left_semi")
+        .collect()
+    )
+    stored = {FileInfo(row["shard_path"], row["shard_bytes"], row["modified_ns"]): row.asDict() for row in rows}
+    return {shard.file: stored[shard.file] for shard in dataset.shards if shard.file in stored}
+
+
+def _stored_samples(spark: SparkSession, tables: Tables, snapshot_id: str) -> DataFrame:
+    current = tables.read(spark, SHARDS).filter(F.col("snapshot_id") == snapshot_id)
+    current = current.select("scan_id", "shard_path", "shard_index")
+    return tables.read(spark, SAMPLES).join(F.broadcast(current), on=["scan_id", "shard_path"], how="inner")
+
+
+def _stored_problems(spark: SparkSession, tables: Tables, shards: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    wanted = {(shard["scan_id"], shard["shard_path"]) for shard in shards if shard["problem"]}
+    if not wanted:
+        return []
+    rows = tables.read(spark, REJECTS).filter(F.col("snapshot_id").isin(sorted({scan_id for scan_id, _ in wanted})))
+    return [
+        Problem(row["shard_path"], row["key"], row["offset"], row["reason"], row["detail"])
+        for row in rows.collect()
+        if (row["snapshot_id"], row["shard_path"]) in wanted
+    ]
+
+
+def _commit(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, started: float) -> None:
+    provenance = {"operation": "index"}
+    if index.problems:
+        rejects = [{**problem._asdict(), "shard_path": problem.shard} for problem in index.problems]
+        append_rows(spark, tables, REJECTS, rejects, index.snapshot_id, provenance)
+    append_rows(spark, tables, SHARDS, index.shards, index.snapshot_id, provenance)
+    row = snapshot_row(
+        operation="index",
+        started=started,
+        dataset_root=dataset.dataset_root,
+        settings={},
+        indexed=index.sample_count,
+        rejected=sum(1 for problem in index.problems if problem.key is not None),
+    )
+    append_rows(spark, tables, SNAPSHOTS, [row], index.snapshot_id, provenance)

@@ -1,0 +1,41 @@
+"""The job file: one section a verb, its keys the options of that verb."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from shardwright.errors import RequestError, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_job(path: str, verb: str, known: Iterable[str], verbs: Iterable[str]) -> dict[str, Any]:
+    """Read a verb's section; ``rules`` become the values of ``--rule``, in order.
+
+    Raises:
+        RequestError: The file is missing or no TOML, or a section or key is unknown.
+    """
+    try:
+        with open(path, "rb") as file:
+            job = tomllib.load(file)
+    except OSError as error:
+        raise RequestError(path, f"it can't be read ({error.strerror})", "Pass --job with a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(path, f"it is not TOML ({error})", "Mend the file") from None
+    for name in job:
+        if name not in verbs:
+            raise RequestError(path, f"unknown section '{name}'", did_you_mean(name, verbs))
+    section = dict(job.get(verb, {}))
+    keys = {*known, "rules"} if "rule" in known else set(known)
+    for key in section:
+        if key not in keys:
+            raise RequestError(f"{path} [{verb}]", f"unknown key '{key}'", did_you_mean(key, keys))
+    rules = section.pop("rules", {})
+    if rules:
+        section["rule"] = [f"{name}={condition}" for name, condition in rules.items()]
+    return section

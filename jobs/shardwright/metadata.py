@@ -1,0 +1,100 @@
+"""A dataset's metadata as one frame, and what may be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from shardwright.config import DEFAULT_ID_COL, FALLBACK_ID_COL, Selection, SourceSettings
+from shardwright.errors import RequestError, did_you_mean
+from shardwright.format.sidecar import Receipt
+from shardwright.store.dataset import Dataset
+from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidecar_receipt
+
+
+class Metadata(NamedTuple):
+    """A dataset's metadata: ``frame`` has a row a sidecar row; ``schema`` the sidecars' Arrow types.
+
+    ``computed`` names the columns that were assigned to the frame, with what each was computed from.
+    """
+
+    frame: DataFrame
+    schema: pa.Schema
+    id_col: str
+    receipt: Receipt | None
+    computed: Mapping[str, str]
+
+    def field(self, name: str) -> pa.Field | None:
+        """Give a column's Arrow field in the sidecars; None where it was computed."""
+        return None if name in self.computed else self.schema.field(name)
+
+
+def load_metadata(
+    spark: SparkSession, dataset: Dataset, source: SourceSettings, *, needed_for: str | None = None
+) -> Metadata | None:
+    """Open the sidecars; None where there are none and nothing needs them.
+
+    Raises:
+        RequestError: Sidecars or the id column are missing.
+    """
+    schema = read_sidecar_schema(dataset)
+    if schema is None:
+        if needed_for:
+            found = f"no shard has a sidecar, {needed_for} needs one"
+            raise RequestError(dataset.dataset_root, found, "Put NAME.parquet beside each NAME.tar")
+        return None
+    id_col = source.id_col or (DEFAULT_ID_COL if DEFAULT_ID_COL in schema.names else FALLBACK_ID_COL)
+    if id_col not in schema.names:
+        found = f"the sidecars have no column '{id_col}' that could hold the key"
+        raise RequestError(dataset.dataset_root, found, f"Pass --id-col. {did_you_mean(id_col, schema.names)}")
+    metadata = Metadata(read_metadata(spark, dataset, schema), schema, id_col, sidecar_receipt(dataset), {})
+    id_type = metadata.frame.schema[id_col].dataType
+    if not isinstance(id_type, T.StringType | T.IntegralType | T.DecimalType):
+        found = f"column '{id_col}' is {id_type.simpleString()}, keys are compared as text or whole numbers"
+        raise RequestError(dataset.dataset_root, found, "Cast it to string, or pass another --id-col")
+    return metadata
+
+
+def require_selection(metadata: Metadata | None, selection: Selection) -> None:
+    """Check a selection against the columns before any job runs.
+
+    Raises:
+        RequestError: A rule does not parse, names no column or is no condition; the flag column is missing.
+    """
+    if metadata is None:
+        return
+    names = metadata.frame.columns
+    if selection.filter_column is not None:
+        if selection.filter_column not in names:
+            found = f"no column '{selection.filter_column}' in the metadata"
+            raise RequestError("--filter-column", found, did_you_mean(selection.filter_column, names))
+        kind = metadata.frame.schema[selection.filter_column].dataType
+        if not isinstance(kind, T.BooleanType | T.NumericType):
+            found = f"column '{selection.filter_column}' is {kind.simpleString()}"
+            raise RequestError("--filter-column", found, "A flag is boolean, or 0 and 1; use --where to compare text")
+    for rule, condition in selection.rules.items():
+        try:
+            kind = metadata.frame.select(F.expr(condition)).schema[0].dataType
+        except ParseException as error:
+            raise RequestError(
+                f"rule '{rule}'", f"{condition!r} does not parse as SQL ({_short(error)})", "Mend it"
+            ) from None
+        except AnalysisException as error:
+            missing = (error.getMessageParameters() or {}).get("objectName", "").replace("`", "")
+            if missing:
+                raise RequestError(f"rule '{rule}'", f"no column '{missing}'", did_you_mean(missing, names)) from None
+            raise RequestError(f"rule '{rule}'", f"{condition!r} is refused ({_short(error)})", "Mend it") from None
+        if not isinstance(kind, T.BooleanType):
+            found = f"{condition!r} is {kind.simpleString()}, not a condition"
+            raise RequestError(f"rule '{rule}'", found, "Compare it with something")
+
+
+def _short(error: AnalysisException) -> str:
+    """Give the first line of what Spark says, without its error class."""
+    return str(error).strip().splitlines()[0].partition("] ")[2].rstrip(". ")[:300]

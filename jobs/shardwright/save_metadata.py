@@ -1,0 +1,134 @@
+"""save-metadata: write a dataset's metadata, with computed columns, to another folder or back in place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.config import SourceSettings
+from shardwright.errors import CountsError, RequestError, did_you_mean
+from shardwright.frames.columns import column, table_columns
+from shardwright.frames.pairs import STEM, sidecar_stem
+from shardwright.index import choose_index_tables
+from shardwright.metadata import Metadata, load_metadata
+from shardwright.reporting import log, snapshot_row
+from shardwright.store.dataset import Dataset, digest, list_dataset, shard_stem, sidecar_identities
+from shardwright.store.session import parallelism, run_errors
+from shardwright.store.sidecars import count_rows
+from shardwright.store.tables import SNAPSHOTS, append_rows, tables_at
+from shardwright.tasks.save import SaveJob, copy_sidecars, save_sidecars
+
+_SAVED_SCHEMA = "path string, row_count bigint, size_bytes bigint"
+
+
+def save_metadata(
+    spark: SparkSession,
+    source: SourceSettings,
+    path: str | None,
+    columns: Sequence[str] | None = None,
+    metadata: Metadata | None = None,
+) -> dict[str, Any]:
+    """Write one Parquet file for each sidecar: same name, same rows, same order.
+
+    Args:
+        path: A folder to write to; None replaces each sidecar at once, one by one.
+        columns: With ``path``: exactly these and the id column. Without: only these are added or
+            updated, all others stay. None: all.
+        metadata: The metadata with the caller's own columns; read from the sidecars by default.
+
+    Raises:
+        RequestError: A column is unknown, or ``path`` is the dataset or holds other files.
+    """
+    started = time.time()
+    dataset = list_dataset(source.dataset, recursive=source.recursive)
+    metadata = metadata or load_metadata(spark, dataset, source, needed_for="save-metadata")
+    if metadata is None:
+        raise RequestError(source.dataset, "there is no metadata", "Put NAME.parquet beside each NAME.tar")
+    unknown = [name for name in columns or () if name not in metadata.frame.columns]
+    if unknown:
+        raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))
+    root = path or dataset.dataset_root
+    _require_target(dataset, path)
+    written = set(metadata.computed) if columns is None else set(metadata.computed) & set(columns)
+    chosen = None
+    if path is not None:
+        names = list(columns) if columns is not None else metadata.frame.columns
+        chosen = tuple(names if metadata.id_col in names else [metadata.id_col, *names])
+    files = {
+        shard_stem(shard.file.path): (
+            shard.sidecar.path,
+            os.path.join(root, os.path.relpath(shard.sidecar.path, dataset.dataset_root)),
+        )
+        for shard in dataset.shards
+        if shard.sidecar
+    }
+    arriving = table_columns((name for name in metadata.frame.columns if name in written), (STEM, "row_index"))
+    job = SaveJob(files, arriving, chosen)
+    for _, target in files.values():
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+    expected = count_rows(dataset)
+    with run_errors("save-metadata"):
+        saved = _saved(spark, metadata, job).collect()
+    row_count = sum(row["row_count"] for row in saved)
+    if row_count != expected or len(saved) != len(files):
+        raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
+    fallback = tables_at(None, path) if path else None
+    tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), fallback)
+    settings = {
+        "columns": list(columns) if columns is not None else None,
+        "computed": dict(metadata.computed),
+        "path": path,
+    }
+    snapshot_id = digest("save-metadata", dataset.dataset_root, sidecar_identities(dataset), settings, started)
+    row = snapshot_row(
+        operation="save-metadata",
+        started=started,
+        settings=settings,
+        dataset_root=dataset.dataset_root,
+        output_root=root,
+    )
+    append_rows(spark, tables, SNAPSHOTS, [row], snapshot_id, {"operation": "save-metadata"})
+    seconds = round(time.time() - started, 1)
+    log(f"save-metadata: wrote {row_count:,} rows in {len(saved):,} files to {root} in {seconds} s")
+    return {
+        "snapshot_id": snapshot_id,
+        "output": root,
+        "tables": tables.root,
+        "shards": len(saved),
+        "rows": row_count,
+        "bytes": sum(row["size_bytes"] for row in saved),
+        "seconds": seconds,
+    }
+
+
+def _require_target(dataset: Dataset, path: str | None) -> None:
+    if path is None:
+        return
+    if os.path.realpath(path) == os.path.realpath(dataset.dataset_root):
+        raise RequestError(path, "it is the dataset itself", "Leave the path out to write back in place")
+    names = {os.path.basename(shard.sidecar.path) for shard in dataset.shards if shard.sidecar}
+    others = sorted(set(os.listdir(path)) - names) if os.path.isdir(path) else []
+    if others:
+        raise RequestError(
+            path, f"the folder holds other files ({others[0]}{', …' if len(others) > 1 else ''})", "Pass a new folder"
+        )
+
+
+def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob) -> DataFrame:
+    if not job.computed:
+        count = len(job.files)
+        numbers = spark.range(0, count, 1, min(count, 4 * parallelism(spark)))
+        return numbers.mapInArrow(partial(copy_sidecars, job=job), _SAVED_SCHEMA)
+    rows = metadata.frame.select(
+        sidecar_stem().alias(STEM),
+        F.col("_metadata.row_index").alias("row_index"),
+        *(column(name).alias(arriving) for name, arriving in job.computed.items()),
+    )
+    placed = rows.repartition(min(len(job.files), 4 * parallelism(spark)), STEM).sortWithinPartitions(STEM, "row_index")
+    return placed.mapInArrow(partial(save_sidecars, job=job), _SAVED_SCHEMA)

@@ -1,0 +1,1 @@
+"""The driver's storage: the session, Delta tables, a dataset's files."""

@@ -1,0 +1,78 @@
+"""A dataset as it lies in storage: its shards in order, the sidecars beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, NamedTuple
+
+from shardwright.errors import RequestError
+from shardwright.files import FileInfo, list_files
+
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+
+class Shard(NamedTuple):
+    """A source tar; ``shard_index`` is its rank in the dataset."""
+
+    shard_index: int
+    file: FileInfo
+    sidecar: FileInfo | None
+
+
+class Dataset(NamedTuple):
+    """The shards under a root, ordered by relative path as UTF-8 bytes."""
+
+    dataset_root: str
+    shards: tuple[Shard, ...]
+
+
+def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
+    """List a dataset's shards.
+
+    Raises:
+        RequestError: No such folder, no tars in it, or tars in sub-folders without ``recursive``.
+    """
+    if not os.path.isdir(dataset_root):
+        raise RequestError(dataset_root, "no such folder", "Pass the folder that holds the dataset's .tar files")
+    files = {file.path: file for file in list_files(dataset_root, recursive=True)}
+    tars = [file for file in files.values() if file.path.endswith(SHARD_SUFFIXES)]
+    nested = [file.path for file in tars if os.path.dirname(file.path) != dataset_root]
+    if nested and not recursive:
+        named = ", ".join(os.path.relpath(path, dataset_root) for path in nested[:3])
+        found = f"{len(nested):,} tars lie in sub-folders ({named}{', …' if len(nested) > 3 else ''})"
+        raise RequestError(dataset_root, found, "Pass --recursive to take them in, or the sub-folder as the dataset")
+    if not tars:
+        raise RequestError(dataset_root, "no .tar files", "Pass the folder that holds the dataset's shards")
+    shards = tuple(Shard(index, file, files.get(f"{shard_stem(file.path)}.parquet")) for index, file in enumerate(tars))
+    stems = [shard_stem(file.path) for file in tars]
+    if len(set(stems)) < len(stems):
+        twin = next(stem for stem in stems if stems.count(stem) > 1)
+        raise RequestError(dataset_root, f"two tars share the sidecar '{twin}.parquet'", "Remove or rename one of them")
+    return Dataset(dataset_root, shards)
+
+
+def shard_stem(path: str) -> str:
+    """Give a shard's path without what says that it is a tar."""
+    suffix = next((suffix for suffix in SHARD_SUFFIXES if path.endswith(suffix)), "")
+    return path.removesuffix(suffix)
+
+
+def shard_identities(dataset: Dataset) -> list[list[Any]]:
+    """Give what tells one state of the tars from another: relative path, size, time of each."""
+    return [_identity(dataset.dataset_root, shard.file) for shard in dataset.shards]
+
+
+def sidecar_identities(dataset: Dataset) -> list[list[Any]]:
+    """Give what tells one state of the sidecars from another."""
+    return [_identity(dataset.dataset_root, shard.sidecar) for shard in dataset.shards if shard.sidecar]
+
+
+def _identity(root: str, file: FileInfo) -> list[Any]:
+    return [os.path.relpath(file.path, root), file.size_bytes, file.modified_ns]
+
+
+def digest(*parts: object) -> str:
+    """Give 16 hex digits that stand for some settings and inputs."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

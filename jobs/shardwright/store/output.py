@@ -1,0 +1,96 @@
+"""An output folder: whose it is, what is finished in it, how it is published.
+
+While an export is under way its folder holds ``.shardwright/plan.json``; when it is committed the
+folder holds ``manifest.json`` instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from shardwright.errors import RequestError
+from shardwright.files import list_files, read_json, remove_folder, write_json
+
+MANIFEST_NAME = "manifest.json"
+_STAGING_NAME = ".shardwright"
+
+
+class OutputState(NamedTuple):
+    """What stands in an output folder: a finished export's manifest, an unfinished one's plan, or neither."""
+
+    manifest: dict[str, Any] | None
+    plan: dict[str, Any] | None
+    is_empty: bool
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the folder holds files that neither a manifest nor a plan explains."""
+        return not (self.manifest or self.plan or self.is_empty)
+
+
+def staging_folder(output_root: str) -> str:
+    """Give the folder in which an export's files wait for their final names."""
+    return os.path.join(output_root, _STAGING_NAME)
+
+
+def read_output(output_root: str) -> OutputState:
+    """Look at an output folder; one that does not exist is empty."""
+    manifest = read_json(os.path.join(output_root, MANIFEST_NAME))
+    plan = read_json(os.path.join(staging_folder(output_root), "plan.json"))
+    return OutputState(manifest, plan, not os.path.isdir(output_root) or not os.listdir(output_root))
+
+
+def require_apart(dataset_root: str, output_root: str) -> None:
+    """Refuse an output that is the input, inside it, or around it."""
+    source, output = os.path.realpath(dataset_root), os.path.realpath(output_root)
+    if os.path.commonpath([source, output]) == source:
+        raise RequestError(output_root, "the output is the input or lies inside it", "Pass a folder elsewhere")
+
+
+def require_same(state: OutputState, output_root: str, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds anything but this same export.
+
+    Raises:
+        RequestError: It names the first setting or input that differs.
+    """
+    found = state.manifest or state.plan
+    if found is None:
+        if state.is_foreign:
+            raise RequestError(output_root, "the output folder is not empty", "Pass an empty or a new folder")
+        return
+    what = "a finished export" if state.manifest else "an unfinished export"
+    for part, wanted in (("settings", settings), ("inputs", inputs)):
+        for name, value in wanted.items():
+            if found[part].get(name) != value:
+                difference = f"{name} was {found[part].get(name)!r} and now is {value!r}"
+                raise RequestError(
+                    output_root,
+                    f"the folder holds {what} with other {part}: {difference}",
+                    "Pass another output folder, or remove this one",
+                )
+
+
+def begin_output(output_root: str, plan: Mapping[str, Any]) -> None:
+    """Claim an output folder for a plan, or go on with the same plan; what attempts left behind is removed."""
+    staging = staging_folder(output_root)
+    remove_folder(staging)
+    os.makedirs(staging)
+    write_json(os.path.join(staging, "plan.json"), plan)
+
+
+def finish_output(output_root: str, manifest: Mapping[str, Any]) -> None:
+    """Publish the manifest; the export is visible to those who have no tables."""
+    write_json(os.path.join(output_root, MANIFEST_NAME), manifest)
+    remove_folder(staging_folder(output_root))
+
+
+def discard_output(output_root: str) -> None:
+    """Remove what an export wrote that can never be finished; files of others stay."""
+    for file in list_files(output_root):
+        if file.path.endswith((".tar", ".parquet")):
+            os.unlink(file.path)
+    remove_folder(staging_folder(output_root))
+    if not os.listdir(output_root):
+        os.rmdir(output_root)

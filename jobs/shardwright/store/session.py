@@ -1,0 +1,153 @@
+"""The Spark session: the caller's, spark-submit's, or one of our own on this machine.
+
+The only module that may use what Spark Connect lacks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module, resources
+from pathlib import Path
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from shardwright.errors import RequestError, RunError, restored
+
+# Rules are checked under ANSI on every version: an overflow or a bad cast is an error, never a silent null.
+# Batches of the size of a sidecar's row group keep a worker's memory flat however wide the metadata is.
+_SETTINGS = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "4096",
+    "spark.sql.session.timeZone": "UTC",
+}
+
+
+@contextmanager
+def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
+    """Give a session with our settings; the caller's own settings are restored at the end.
+
+    Raises:
+        RequestError: The session has no Delta.
+    """
+    spark = spark or _current_session()
+    _require_delta(spark)
+    before = {name: spark.conf.get(name, None) for name in _SETTINGS}
+    for name, value in _SETTINGS.items():
+        spark.conf.set(name, value)
+    try:
+        with run_errors("Spark"):
+            yield spark
+    finally:
+        for name, old in before.items():
+            if old is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, old)
+
+
+@contextmanager
+def run_errors(where: str) -> Iterator[None]:
+    """Turn what Spark raises into an error of ours; one that a task raised comes back as it was."""
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        text = str(error)
+        ours = restored(text)
+        if ours is not None:
+            raise ours from None
+        raise RunError(
+            where, _first_cause(text), "Nothing was committed; run the same command again to go on"
+        ) from error
+
+
+def _first_cause(text: str) -> str:
+    """Pick the line of a Spark error that says what happened."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    python = [
+        line for line in lines if line.startswith(("OSError", "PermissionError", "FileNotFoundError", "MemoryError"))
+    ]
+    missing = next(
+        (line for line in lines if line.startswith("ModuleNotFoundError: No module named 'shardwright")), None
+    )
+    if missing:
+        return "the executors' Python has no shardwright; pass its wheel with --py-files"
+    return (python or lines or ["Spark failed"])[0].rstrip(".")
+
+
+def parallelism(spark: SparkSession) -> int:
+    """Count the tasks that can run at once, as far as the session tells."""
+    try:
+        return max(1, spark.sparkContext.defaultParallelism)
+    except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
+        return 200
+
+
+def _current_session() -> SparkSession:
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    # spark-submit and notebooks have made the gateway and the settings already.
+    if (
+        "PYSPARK_GATEWAY_PORT" in os.environ
+        or "DATABRICKS_RUNTIME_VERSION" in os.environ
+        or "SPARK_REMOTE" in os.environ
+    ):
+        return SparkSession.builder.getOrCreate()
+    return _local_session()
+
+
+def _local_session() -> SparkSession:
+    """Start Spark on this machine with ``conf/local.conf``, the interpreter of this process and Delta from disk."""
+    from shardwright.store.jars import delta_jars  # not needed where the cluster brings Delta
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Spark asks for pandas once it hands Arrow to Python: load it while the JVM starts.
+    threading.Thread(target=import_module, args=("pandas",), daemon=True).start()
+    conf = resources.files("shardwright") / "conf"
+    builder = SparkSession.builder.master("local[*]").appName("shardwright")
+    for name in ("spark.conf", "local.conf"):
+        for key, value in _properties((conf / name).read_text(encoding="utf-8")):
+            builder = builder.config(key, value)
+    log4j = Path(str(conf / "log4j2.properties")).as_uri()
+    # Nothing of Spark's own shall appear in the folder that the user stands in.
+    builder = builder.config("spark.sql.warehouse.dir", os.path.join(tempfile.gettempdir(), "shardwright-warehouse"))
+    builder = builder.config("spark.driver.memory", f"{_driver_memory_mib()}m")
+    builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars()))
+    # A local run lasts seconds: the quick compiler and the simplest collector take a quarter off a cold one.
+    java = f"-Dlog4j2.configurationFile={log4j} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    builder = builder.config("spark.driver.extraJavaOptions", java)
+    return builder.getOrCreate()
+
+
+def _properties(text: str) -> Iterator[tuple[str, str]]:
+    """Read the settings of a Spark properties file."""
+    for line in text.splitlines():
+        setting = line.strip()
+        if setting and not setting.startswith("#"):
+            name, value = setting.split(None, 1)
+            yield name, value
+
+
+def _driver_memory_mib() -> int:
+    """Give the driver a quarter of the machine, between 1 and 16 GiB; Python workers and the page cache need the rest."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1024, min(16 * 1024, machine // 4 // 2**20))
+
+
+def _require_delta(spark: SparkSession) -> None:
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return
+    if "delta" not in (spark.conf.get("spark.sql.catalog.spark_catalog", "") or "").lower():
+        raise RequestError(
+            "Spark session",
+            "Delta Lake is not set up in it",
+            "Start it with the settings of conf/spark.conf and --packages io.delta:delta-spark_2.13:4.0.1 "
+            "(Spark 3.5: io.delta:delta-spark_2.12:3.3.2)",
+        )

@@ -1,0 +1,83 @@
+"""Sidecars as one frame of metadata."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+
+from shardwright.errors import RequestError
+from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
+from shardwright.store.dataset import Dataset
+from shardwright.store.types import spark_type
+
+# dask's own row index, which older versions of NeMo Curator left behind.
+_NOT_METADATA = "__null_dask_index__"
+
+
+def read_sidecar_schema(dataset: Dataset) -> pa.Schema | None:
+    """Give the Arrow schema that the sidecars share; None where no shard has a sidecar.
+
+    Raises:
+        RequestError: Only some shards have a sidecar, or a column's type differs between them.
+    """
+    without = [shard.file.path for shard in dataset.shards if shard.sidecar is None]
+    if len(without) == len(dataset.shards):
+        return None
+    if without:
+        named = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+        found = f"{len(without):,} of {len(dataset.shards):,} shards have no sidecar ({named})"
+        raise RequestError(dataset.dataset_root, found, "Put the .parquet of the same name beside each tar")
+    paths = [shard.sidecar.path for shard in dataset.shards if shard.sidecar]
+    with ThreadPoolExecutor(8) as pool:
+        schemas = list(pool.map(pq.read_schema, paths))
+    first = schemas[0]
+    for path, schema in zip(paths, schemas, strict=True):
+        _require_same(paths[0], first, path, schema)
+    kept = [field for field in first if field.name != _NOT_METADATA]
+    names = [field.name.lower() for field in kept]
+    if len(set(names)) < len(names):
+        twin = next(name for name in names if names.count(name) > 1)
+        raise RequestError(paths[0], f"two columns are named '{twin}' but for case", "Rename one of them")
+    return clean_metadata(pa.schema(kept, first.metadata))
+
+
+def sidecar_receipt(dataset: Dataset) -> Receipt | None:
+    """Give the receipt in the first sidecar where this dataset is an output of ours."""
+    sidecar = dataset.shards[0].sidecar
+    return read_receipt(pq.read_metadata(sidecar.path).metadata) if sidecar else None
+
+
+def count_rows(dataset: Dataset) -> int:
+    """Count the rows of all sidecars, from their footers."""
+    paths = [shard.sidecar.path for shard in dataset.shards if shard.sidecar]
+    with ThreadPoolExecutor(8) as pool:
+        return sum(metadata.num_rows for metadata in pool.map(pq.read_metadata, paths))
+
+
+def read_metadata(spark: SparkSession, dataset: Dataset, schema: pa.Schema) -> DataFrame:
+    """Read the sidecars: their columns as they are, rows in no order."""
+    fields = [T.StructField(field.name, spark_type(field, dataset.dataset_root)) for field in schema]
+    # With a schema given, Spark starts no job to look for one.
+    paths = [_uri(shard.sidecar.path) for shard in dataset.shards if shard.sidecar]
+    return spark.read.schema(T.StructType(fields)).parquet(*paths)
+
+
+def _uri(path: str) -> str:
+    """Quote what Spark would take for a pattern."""
+    return "".join(f"\\{char}" if char in "\\{}[]*?" else char for char in path)
+
+
+def _require_same(first_path: str, first: pa.Schema, path: str, schema: pa.Schema) -> None:
+    expected = {field.name: field.type for field in first if field.name != _NOT_METADATA}
+    found = {field.name: field.type for field in schema if field.name != _NOT_METADATA}
+    for name in [*expected, *(name for name in found if name not in expected)]:
+        if expected.get(name) != found.get(name):
+            raise RequestError(
+                path,
+                f"column '{name}' is {found.get(name, 'missing')}, in {first_path} it is {expected.get(name, 'missing')}",
+                "Give the column one type in all sidecars",
+            )

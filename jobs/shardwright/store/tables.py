@@ -1,0 +1,147 @@
+"""The Delta tables: what a row of each is, where they lie, how they are read and appended to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.files import absolute
+
+SHARDS, SAMPLES, DECISIONS = "shards", "samples", "decisions"
+EXPORTS, MANIFEST, REJECTS, SNAPSHOTS = "exports", "manifest", "rejects", "snapshots"
+
+_POINTERS = "member_exts array<string>, payload_offsets array<bigint>, payload_bytes array<bigint>"
+
+# The columns of each table, in order. `exports` has the metadata columns behind these.
+SCHEMAS: Mapping[str, str] = {
+    SHARDS: """snapshot_id string, dataset_root string, shard_index bigint, shard_path string, shard_bytes bigint,
+        modified_ns bigint, sample_count bigint, longest_name_bytes bigint, longest_ext_bytes bigint, member_count bigint, skipped_count bigint, dialect string,
+        problem string, scan_id string""",
+    SAMPLES: f"""scan_id string, shard_path string, position bigint, key string, sample_offset bigint,
+        sample_bytes bigint, written_bytes bigint, {_POINTERS}""",
+    DECISIONS: """snapshot_id string, shard_path string, position bigint, key string, keep boolean,
+        drop_reason string""",
+    EXPORTS: f"""snapshot_id string, shard_id bigint, position bigint, key string, source_key string,
+        source_shard string, {_POINTERS}""",
+    MANIFEST: """snapshot_id string, shard_id bigint, shard_name string, path string, sample_count bigint,
+        shard_bytes bigint, sidecar_bytes bigint, checksum string, sidecar_checksum string""",
+    REJECTS: "snapshot_id string, shard_path string, key string, offset bigint, reason string, detail string",
+    SNAPSHOTS: """snapshot_id string, parent_snapshot_id string, operation string, dataset_root string,
+        output_root string, settings string, settings_hash string, inputs string, indexed bigint, kept bigint,
+        dropped bigint, rejected bigint, exported bigint, drops string, unpaired_rows string, columns string,
+        table_versions string, tool_versions string,
+        started_at timestamp, committed_at timestamp""",
+}
+
+_PARTITIONS: Mapping[str, str] = {EXPORTS: "snapshot_id", DECISIONS: "snapshot_id"}
+# File statistics on what queries filter by, never on an embedding.
+_STATISTICS: Mapping[str, str] = {SAMPLES: "scan_id,shard_path,position,key", EXPORTS: "shard_id,position,key"}
+
+
+class Tables(NamedTuple):
+    """Where a set of tables lies: a folder, or ``catalog.schema``."""
+
+    root: str
+
+    def name(self, table: str) -> str:
+        """Give the table's name in SQL."""
+        return f"{self.root}.{table}" if self.in_catalog else f"delta.`{os.path.join(self.root, table)}`"
+
+    @property
+    def in_catalog(self) -> bool:
+        return re.fullmatch(r"\w+\.\w+", self.root) is not None
+
+    def exists(self, spark: SparkSession, table: str) -> bool:
+        if self.in_catalog:
+            return spark.catalog.tableExists(self.name(table))
+        return os.path.isdir(os.path.join(self.root, table, "_delta_log"))
+
+    def read(self, spark: SparkSession, table: str) -> DataFrame:
+        """Read a table as it is now; rows of snapshots that were never committed are among them."""
+        return spark.read.table(self.name(table))
+
+    def version(self, spark: SparkSession, table: str) -> int:
+        """Give Delta's version of a table."""
+        if not self.in_catalog:
+            # A commit is a numbered file; asking Spark for the same number costs a third of a second.
+            log = os.listdir(os.path.join(self.root, table, "_delta_log"))
+            return max(int(name[:20]) for name in log if re.fullmatch(r"\d{20}\.json", name))
+        row = spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1").head()
+        return int(row["version"]) if row else -1
+
+
+def tables_at(where: str | None, beside: str) -> Tables:
+    """Resolve ``--tables``: a folder or ``catalog.schema``; by default ``BESIDE_tables``."""
+    if where is None:
+        return Tables(f"{beside}_tables")
+    tables = Tables(where)
+    return tables if tables.in_catalog and not os.path.isdir(where) else Tables(absolute(where))
+
+
+def append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, provenance: Mapping[str, Any]) -> None:
+    """Append rows once: the same snapshot's rows for the same table are skipped the second time.
+
+    Args:
+        rows: The columns of `SCHEMAS`, in any order; ``exports`` may bring more.
+        provenance: Recorded with the commit; never holds a secret.
+    """
+    spark = rows.sparkSession
+    writer = (
+        rows.write.format("delta")
+        .mode("append")
+        .option("mergeSchema", str(table == EXPORTS).lower())
+        .option("userMetadata", json.dumps({"snapshot_id": snapshot_id, **provenance}, sort_keys=True))
+        .option("txnAppId", f"shardwright/{snapshot_id}/{table}")
+        .option("txnVersion", 1)
+    )
+    if not tables.exists(spark, table):
+        # Protocol 1/2: what deltalake, DuckDB, Athena and Trino read.
+        writer = writer.option("delta.enableDeletionVectors", "false").option("delta.columnMapping.mode", "none")
+        if table in _STATISTICS:
+            writer = writer.option("delta.dataSkippingStatsColumns", _STATISTICS[table])
+    if table in _PARTITIONS:
+        writer = writer.partitionBy(_PARTITIONS[table])
+    if tables.in_catalog:
+        writer.saveAsTable(tables.name(table))
+    else:
+        writer.save(os.path.join(tables.root, table))
+
+
+def append_rows(
+    spark: SparkSession,
+    tables: Tables,
+    table: str,
+    rows: Iterable[Mapping[str, Any]],
+    snapshot_id: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Append rows that the driver made: one for each shard, problem or snapshot."""
+    names = table_schema(table)
+    values = [tuple({"snapshot_id": snapshot_id, **row}.get(name) for name in names) for row in rows]
+    frame = spark.createDataFrame(values, SCHEMAS[table]).coalesce(1)
+    append(tables, table, frame, snapshot_id, provenance)
+
+
+def table_schema(table: str) -> list[str]:
+    """List a table's own columns."""
+    return [field.split()[0] for field in SCHEMAS[table].split(",")]
+
+
+def find_snapshot(spark: SparkSession, tables: Tables, snapshot_id: str) -> dict[str, Any] | None:
+    """Find a committed snapshot."""
+    if not tables.exists(spark, SNAPSHOTS):
+        return None
+    row = tables.read(spark, SNAPSHOTS).filter(F.col("snapshot_id") == snapshot_id).head()
+    return row.asDict() if row else None
+
+
+def committed(spark: SparkSession, tables: Tables, table: str) -> DataFrame:
+    """Read only the rows of committed snapshots."""
+    snapshots = tables.read(spark, SNAPSHOTS).select("snapshot_id")
+    return tables.read(spark, table).join(snapshots, on="snapshot_id", how="left_semi")

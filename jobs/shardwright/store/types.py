@@ -1,0 +1,61 @@
+"""The types in which Spark reads what Arrow wrote to Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+from pyspark.sql import types as T
+
+from shardwright.errors import RequestError
+
+_SIMPLE: Mapping[pa.DataType, T.DataType] = {
+    pa.bool_(): T.BooleanType(),
+    pa.int8(): T.ByteType(),
+    pa.int16(): T.ShortType(),
+    pa.int32(): T.IntegerType(),
+    pa.int64(): T.LongType(),
+    pa.uint8(): T.ShortType(),
+    pa.uint16(): T.IntegerType(),
+    pa.uint32(): T.LongType(),
+    pa.uint64(): T.DecimalType(20, 0),
+    pa.float32(): T.FloatType(),
+    pa.float64(): T.DoubleType(),
+    pa.string(): T.StringType(),
+    pa.large_string(): T.StringType(),
+    pa.binary(): T.BinaryType(),
+    pa.large_binary(): T.BinaryType(),
+    pa.date32(): T.DateType(),
+    # Parquet keeps an all-null column of Arrow's null type as 32-bit integers.
+    pa.null(): T.IntegerType(),
+}
+
+
+def spark_type(field: pa.Field, where: str) -> T.DataType:
+    """Give the type in which Spark reads a Parquet column.
+
+    Raises:
+        RequestError: Spark can't read it.
+    """
+    kind = field.type
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if pa.types.is_dictionary(kind):
+        return spark_type(field.with_type(kind.value_type), where)
+    if pa.types.is_timestamp(kind) and kind.unit != "ns":
+        return T.TimestampType()
+    if pa.types.is_decimal128(kind):
+        return T.DecimalType(kind.precision, kind.scale)
+    if pa.types.is_fixed_size_binary(kind):
+        return T.BinaryType()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return T.ArrayType(spark_type(kind.value_field, where))
+    if pa.types.is_map(kind):
+        return T.MapType(spark_type(kind.key_field, where), spark_type(kind.item_field, where))
+    if pa.types.is_struct(kind):
+        return T.StructType([T.StructField(inner.name, spark_type(inner, where)) for inner in kind])
+    raise RequestError(
+        where,
+        f"column '{field.name}' has the type {kind}, which Spark can't read",
+        "Cast or drop the column (timestamp[us] instead of timestamp[ns], float instead of float16)",
+    )

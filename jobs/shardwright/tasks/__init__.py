@@ -1,0 +1,1 @@
+"""What runs on executors: Arrow in, Arrow out. Imports are paid by every Python worker, so they stay few."""

@@ -1,0 +1,124 @@
+"""Write sidecars anew: the source's columns as they are, computed ones beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shardwright.errors import RunError
+from shardwright.files import published
+from shardwright.tasks.streams import by_value
+
+SAVED = pa.schema(
+    [pa.field("path", pa.string()), pa.field("row_count", pa.int64()), pa.field("size_bytes", pa.int64())]
+)
+_BATCH_ROWS = 4_096
+
+
+@dataclass(frozen=True)
+class SaveJob:
+    """What every task knows: shard stem to source sidecar and target, and the columns to write.
+
+    ``computed`` maps each computed column's name to the column in which its values arrive; ``chosen``
+    are the columns to write, in order, None for all.
+    """
+
+    files: Mapping[str, tuple[str, str]]
+    computed: Mapping[str, str]
+    chosen: tuple[str, ...] | None
+
+
+def save_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[pa.RecordBatch]:
+    """Write the sidecars whose rows arrive.
+
+    Args:
+        batches: ``shard_stem`` and the columns of ``job.computed``, ordered by shard and row.
+    """
+    for stem, rows in by_value(batches, "shard_stem"):
+        source, target = job.files[stem]
+        yield _save(source, target, rows, job)
+
+
+def copy_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[pa.RecordBatch]:
+    """Write the sidecars whose numbers arrive, where nothing is computed."""
+    files = list(job.files.values())
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            source, target = files[number]
+            yield _save(source, target, None, job)
+
+
+def _save(source: str, target: str, rows: Iterator[pa.RecordBatch] | None, job: SaveJob) -> pa.RecordBatch:
+    computed = _Rows(rows)
+    count = 0
+    writer: pq.ParquetWriter | None = None
+    with pq.ParquetFile(source) as file, published(target, os.path.dirname(target)) as path:
+        try:
+            for batch in _batches(file):
+                table = _merge(batch, computed.take(len(batch), source), job)
+                if writer is None:
+                    writer = pq.ParquetWriter(path, table.schema)
+                writer.write_table(table)
+                count += len(table)
+        finally:
+            if writer:
+                writer.close()
+        computed.require_end(source)
+    return pa.RecordBatch.from_arrays(
+        [pa.array([target]), pa.array([count]), pa.array([os.path.getsize(target)])], schema=SAVED
+    )
+
+
+def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    if not file.metadata.num_rows:
+        yield file.schema_arrow.empty_table()
+    for batch in file.iter_batches(_BATCH_ROWS):
+        # iter_batches loses the schema's own metadata.
+        yield pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+
+
+def _merge(table: pa.Table, computed: pa.Table | None, job: SaveJob) -> pa.Table:
+    for name, source in job.computed.items():
+        if computed is None:
+            raise ValueError("computed columns need rows")
+        values = computed.column(source)
+        place = table.schema.get_field_index(name)
+        table = table.append_column(name, values) if place < 0 else table.set_column(place, name, values)
+    return table if job.chosen is None else table.select(job.chosen)
+
+
+class _Rows:
+    """A stream of batches, taken so many rows at a time."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch] | None) -> None:
+        self._batches = batches
+        self._waiting: list[pa.RecordBatch] = []
+
+    def take(self, count: int, source: str) -> pa.Table | None:
+        """Give the next ``count`` rows; None where no rows were expected at all."""
+        if self._batches is None:
+            return None
+        have = sum(len(batch) for batch in self._waiting)
+        while have < count:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise _changed(source)
+            self._waiting.append(batch)
+            have += len(batch)
+        table = pa.Table.from_batches(self._waiting)
+        self._waiting = table.slice(count).to_batches()
+        return table.slice(0, count)
+
+    def require_end(self, source: str) -> None:
+        if self._batches is not None and (self._waiting or next(self._batches, None) is not None):
+            raise _changed(source)
+
+
+def _changed(source: str) -> RunError:
+    return RunError(
+        source, "its rows are not those that were read before; the file changed meanwhile", "Run the command again"
+    )

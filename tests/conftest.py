@@ -1,0 +1,51 @@
+"""One Spark session for the whole run, and the command line inside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pyspark.sql import SparkSession
+
+from shardwright.cli import main
+from shardwright.store.session import session
+from tests.builders import write_dataset
+
+
+class Outcome(NamedTuple):
+    """What a command did: its exit code, its JSON result, what it wrote to stderr."""
+
+    code: int
+    result: dict[str, Any]
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The session that the command line starts on one machine."""
+    with session() as active:
+        yield active
+    active.stop()
+
+
+@pytest.fixture
+def run(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run the command line in this process; the verbs find the session that is there."""
+
+    def run_command(*words: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, words), "--json"])
+        out, err = capfd.readouterr()
+        return Outcome(int(stop.value.code or 0), json.loads(out) if out.strip() else {}, err)
+
+    return run_command
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Three shards of ten samples."""
+    return write_dataset(tmp_path / "data")
