@@ -23,17 +23,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
-import photos
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
+import photos
 from shardwright import ImageTextPairDataset
 
 MARKER = ".made-by-shardwright-demo"
 console = Console(highlight=False, soft_wrap=True)
 
-# One Parquet file beside each tar: any engine reads them. As a table: {demo}/filtered_tables/exports.
+# One Parquet file beside each tar: any engine reads them.
 QUESTION = """
 SELECT source AS photograph, count(*) AS kept,
        round(avg(aesthetic_score), 2) AS aesthetic_score, round(avg(nsfw_score), 2) AS nsfw_score
@@ -71,27 +71,26 @@ def main() -> None:
     console.print(Syntax(question.strip(), "sql", background_color="default"))
     answer = duckdb.sql(question)
     console.print(table(answer.columns, answer.fetchall()))
-    console.print(
-        f"DuckDB read the Parquet files. Spark SQL gives the same from the table that the export "
-        f"committed: FROM delta.`{demo}/filtered_tables/exports`"
-    )
+    exports = (demo / "filtered_tables" / "exports").resolve()
+    console.print(f"DuckDB read the Parquet files. Spark SQL gives the same FROM delta.`{exports}`")
 
     title("5. What there is now")
     summarise(demo, "filtered", "filtered_webdataset", "resharded_webdataset")
-    console.print(f"All of it lies in {demo.resolve()}; {time.perf_counter() - start:.0f} seconds.")
+    console.print(
+        f"{demo}/photos     the source, its sidecars saved again by save_metadata()\n"
+        f"{demo}/metadata   three columns of it, one Parquet file for each shard\n"
+        f"{demo}/*_tables   Delta tables: photos_tables is the index, each other one the record of its export\n"
+        f"All of it lies in {demo.resolve()} and took {time.perf_counter() - start:.0f} seconds."
+    )
 
 
 def nemo_examples(demo: Path) -> None:
     dataset = ImageTextPairDataset.from_webdataset(path=f"{demo}/photos", id_col="id")
 
     dataset.save_metadata()
-    dataset.save_metadata(
-        path=f"{demo}/metadata", columns=["id", "aesthetic_score", "nsfw_score"]
-    )
+    dataset.save_metadata(path=f"{demo}/metadata", columns=["id", "aesthetic_score", "nsfw_score"])
 
-    filtered_col = (dataset.metadata["aesthetic_score"] > 0.5) & (
-        dataset.metadata["nsfw_score"] < 0.2
-    )
+    filtered_col = (dataset.metadata["aesthetic_score"] > 0.5) & (dataset.metadata["nsfw_score"] < 0.2)
     dataset.metadata["keep"] = filtered_col
     dataset.to_webdataset(
         path=f"{demo}/filtered_webdataset",
@@ -142,7 +141,7 @@ def shardwright(*words: str) -> None:
 
 def show_and_run(example: Callable[[Path], None], demo: Path) -> None:
     body = textwrap.dedent(inspect.getsource(example).partition("\n")[2]).rstrip()
-    console.print(Syntax(body.replace("{demo}", str(demo)), "python", background_color="default"))
+    console.print(Syntax(body.replace('f"{demo}', f'"{demo}'), "python", background_color="default"))
     example(demo)
 
 

@@ -126,9 +126,7 @@ def _cut(photographs: dict[str, Image.Image], random: np.random.Generator) -> Cu
 
 def _write_shard(folder: Path, shard: int, cuts: list[Cut]) -> None:
     rows = []
-    with tarfile.open(
-        folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.USTAR_FORMAT
-    ) as tar:
+    with tarfile.open(folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         for position, cut in enumerate(cuts):
             number = shard * 10**POSITION_DIGITS + position
             key = f"{number:0{SHARD_DIGITS + POSITION_DIGITS}d}"

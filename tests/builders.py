@@ -36,7 +36,11 @@ def sample_members(key: str, *, id_col: str = "key", seed: int = 0, **fields: An
 
 
 def write_shard(
-    folder: Path, name: str, members: Sequence[tuple[str, bytes]], rows: Sequence[Row] | pa.Table | None, **tar_options: Any
+    folder: Path,
+    name: str,
+    members: Sequence[tuple[str, bytes]],
+    rows: Sequence[Row] | pa.Table | None,
+    **tar_options: Any,
 ) -> None:
     """Write one shard: ``NAME.tar``, and ``NAME.parquet`` unless there are no rows."""
     folder.mkdir(parents=True, exist_ok=True)

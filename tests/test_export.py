@@ -23,7 +23,9 @@ def test_export_writes_the_kept_samples_under_new_keys(run: Run, dataset: Path, 
         "shards": 4, "indexed": 30, "kept": 15, "dropped": 15, "rejected": 0, "exported": 15, "drops": {"where": 15},
     }  # fmt: skip
     source, written, rows = read_samples(dataset), read_samples(out), read_rows(out)
-    assert list(written) == [row["key"] for row in rows] == [f"{s}{p}".zfill(6) for s in range(4) for p in range(4)][:15]
+    assert (
+        list(written) == [row["key"] for row in rows] == [f"{s}{p}".zfill(6) for s in range(4) for p in range(4)][:15]
+    )
     assert [row["source_key"] for row in rows] == [f"{s * 10_000 + p:09d}" for s in range(3) for p in range(5, 10)]
     for row in rows:
         old, new = source[row["source_key"]], written[row["key"]]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
@@ -111,43 +112,62 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     # One pass over the headers serves the samples, the shards and the problems.
     scanned.persist()
     try:
-        if store and fresh:
-            rows = _sample_columns(scanned).withColumn("scan_id", F.lit(snapshot_id)).drop("shard_index")
-            append(tables, SAMPLES, rows, snapshot_id, {"operation": "index"})
         found = scanned.filter(F.col("kind") != scan.SAMPLE).collect() if fresh else []
-        problems = [
-            Problem(row["shard_path"], row["key"], row["sample_offset"], row["reason"], row["detail"])
-            for row in found
-            if row["kind"] == scan.PROBLEM
-        ]
-        counts = {row["shard_index"]: row.asDict() for row in found if row["kind"] == scan.SHARD}
-        first_problem = {problem.shard: str(problem) for problem in reversed(problems)}
-        shards = [
-            {
-                **(known.get(shard.file) or {**counts[shard.shard_index], "scan_id": snapshot_id}),
-                "dataset_root": dataset.dataset_root,
-                "shard_index": shard.shard_index,
-                "shard_bytes": shard.file.size_bytes,
-                "modified_ns": shard.file.modified_ns,
-                **({"problem": first_problem.get(shard.file.path)} if shard.file not in known else {}),
-            }
-            for shard in dataset.shards
-        ]
-        index = Index(snapshot_id, _sample_columns(scanned), shards, problems, len(fresh))
-        if store:
-            _commit(spark, tables, dataset, index, started)
-            old = _stored_problems(
-                spark, tables, [known[shard.file] for shard in dataset.shards if shard.file in known]
-            )
-            stored = _stored_samples(spark, tables, snapshot_id)
-            index = index._replace(samples=stored, problems=[*old, *problems])
+        index = _read_scan(snapshot_id, dataset, known, found, _sample_columns(scanned))
         log(
-            f"index: scanned {len(fresh):,} of {len(shards):,} shards, {index.sample_count:,} samples "
+            f"index: scanned {len(fresh):,} of {len(dataset.shards):,} shards, {index.sample_count:,} samples in all, "
             f"in {time.time() - started:.1f} s"
         )
-        yield index
+        if not store:
+            yield index
+        elif known:
+            _store(spark, tables, dataset, index, started)
+            old = _stored_problems(spark, tables, list(known.values()))
+            yield index._replace(samples=_stored_samples(spark, tables, snapshot_id), problems=[*old, *index.problems])
+        else:
+            # All rows are at hand: what comes next need not wait until they are stored.
+            with ThreadPoolExecutor(1) as pool:
+                storing = pool.submit(_store, spark, tables, dataset, index, started)
+                try:
+                    yield index
+                finally:
+                    storing.result()
     finally:
         scanned.unpersist()
+
+
+def _read_scan(
+    snapshot_id: str,
+    dataset: Dataset,
+    known: Mapping[FileInfo, Mapping[str, Any]],
+    found: Sequence[Row],
+    samples: DataFrame,
+) -> Index:
+    """Give the index that a scan's rows make with the shards that were known before."""
+    problems = [
+        Problem(row["shard_path"], row["key"], row["sample_offset"], row["reason"], row["detail"])
+        for row in found
+        if row["kind"] == scan.PROBLEM
+    ]
+    first_problem = {problem.shard: str(problem) for problem in reversed(problems)}
+    counts = {row["shard_path"]: row for row in found if row["kind"] == scan.SHARD}
+    shards = []
+    for shard in dataset.shards:
+        path = shard.file.path
+        if shard.file in known:
+            row = {**known[shard.file], "shard_index": shard.shard_index}
+        else:
+            row = {name: counts[path][name] for name in scan.SHARD_COUNTS} | {
+                "dataset_root": dataset.dataset_root,
+                "shard_index": shard.shard_index,
+                "shard_path": path,
+                "shard_bytes": shard.file.size_bytes,
+                "modified_ns": shard.file.modified_ns,
+                "problem": first_problem.get(path),
+                "scan_id": snapshot_id,
+            }
+        shards.append(row)
+    return Index(snapshot_id, samples, shards, problems, len(counts))
 
 
 def _scan(spark: SparkSession, paths: Mapping[int, str]) -> DataFrame:
@@ -204,8 +224,12 @@ def _stored_problems(spark: SparkSession, tables: Tables, shards: Sequence[Mappi
     ]
 
 
-def _commit(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, started: float) -> None:
+def _store(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, started: float) -> None:
+    """Store a scan: its samples, its problems, the shards as they are now, and then the snapshot."""
     provenance = {"operation": "index"}
+    if index.scanned_count:
+        rows = index.samples.withColumn("scan_id", F.lit(index.snapshot_id)).drop("shard_index")
+        append(tables, SAMPLES, rows, index.snapshot_id, provenance)
     if index.problems:
         rejects = [{**problem._asdict(), "shard_path": problem.shard} for problem in index.problems]
         append_rows(spark, tables, REJECTS, rejects, index.snapshot_id, provenance)

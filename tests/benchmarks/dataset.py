@@ -78,9 +78,7 @@ def _write_shard(folder: Path, shard: int, size: Size, pool: bytes) -> None:
     rows = table.select(["id", "caption", "width", "height"]).to_pylist()
     image_bytes = _image_bytes(size, random)
     starts = random.integers(0, _POOL_BYTES - image_bytes)
-    with tarfile.open(
-        folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.USTAR_FORMAT
-    ) as tar:
+    with tarfile.open(folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         for row, start, length in zip(rows, starts.tolist(), image_bytes.tolist(), strict=True):
             body = pool[start : start + length - len(_JPEG_HEAD) - len(_JPEG_END)]
             _add(tar, f"{row['id']}.jpg", _JPEG_HEAD + body + _JPEG_END)

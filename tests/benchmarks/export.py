@@ -24,10 +24,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from dataset import Size, ensure_dataset
-from processes import Run, timed
 from rich.console import Console
 from rich.progress import track
+
+from dataset import Size, ensure_dataset
+from processes import Run, timed
 
 SAMPLES_PER_SHARD = 1_000
 WHERE = "aesthetic_score > 0.5"

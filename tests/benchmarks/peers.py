@@ -79,9 +79,7 @@ def _read(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     return payload.read()
 
 
-def _write_shard(
-    output: Path, shard: int, table: pa.Table, members: list[Member], position_digits: int
-) -> None:
+def _write_shard(output: Path, shard: int, table: pa.Table, members: list[Member], position_digits: int) -> None:
     digits = SHARD_DIGITS + position_digits
     first = shard * 10**position_digits
     keys = [f"{first + position:0{digits}d}" for position in range(table.num_rows)]

@@ -100,12 +100,16 @@ def _current_session() -> SparkSession:
         or "SPARK_REMOTE" in os.environ
     ):
         return SparkSession.builder.getOrCreate()
-    return _local_session()
+    return local_session()
 
 
-def _local_session() -> SparkSession:
-    """Start Spark on this machine with ``conf/local.conf``, the interpreter of this process and Delta from disk."""
-    from shardwright.store.jars import delta_jars  # not needed where the cluster brings Delta
+def local_session(record_classes: str | None = None) -> SparkSession:
+    """Start Spark on this machine with ``conf/local.conf``, the interpreter of this process and Delta from disk.
+
+    Args:
+        record_classes: Where the JVM is to archive the classes that it loaded, when it ends.
+    """
+    from shardwright.store.jvm import class_archive, delta_jars  # not needed where the cluster brings Delta
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark asks for pandas once it hands Arrow to Python: load it while the JVM starts.
@@ -115,14 +119,18 @@ def _local_session() -> SparkSession:
     for name in ("spark.conf", "local.conf"):
         for key, value in _properties((conf / name).read_text(encoding="utf-8")):
             builder = builder.config(key, value)
-    log4j = Path(str(conf / "log4j2.properties")).as_uri()
+    # A local run lasts seconds: the quick compiler and the simplest collector take a quarter off a cold one.
+    java = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xlog:disable", "-Xlog:all=error:stderr"]
+    java.append(f"-Dlog4j2.configurationFile={Path(str(conf / 'log4j2.properties')).as_uri()}")
+    if record_classes:
+        java.append(f"-XX:ArchiveClassesAtExit={record_classes}")
+    elif class_archive().exists():
+        java.append(f"-XX:SharedArchiveFile={class_archive()}")
+    builder = builder.config("spark.driver.extraJavaOptions", " ".join(java))
     # Nothing of Spark's own shall appear in the folder that the user stands in.
     builder = builder.config("spark.sql.warehouse.dir", os.path.join(tempfile.gettempdir(), "shardwright-warehouse"))
     builder = builder.config("spark.driver.memory", f"{_driver_memory_mib()}m")
     builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars()))
-    # A local run lasts seconds: the quick compiler and the simplest collector take a quarter off a cold one.
-    java = f"-Dlog4j2.configurationFile={log4j} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    builder = builder.config("spark.driver.extraJavaOptions", java)
     return builder.getOrCreate()
 
 

@@ -1,0 +1,130 @@
+"""What a local JVM needs on disk: Delta's jars, and an archive of loaded classes that halves its start.
+
+``python -m shardwright.store.jvm`` prepares both ahead of the first run; the jars alone are fetched
+when they are missing, by Spark's own resolver, and then used without a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from shardwright.errors import RunError
+from shardwright.files import is_writable, remove_folder
+
+_RESOLVE = """
+import sys
+from pyspark.sql import SparkSession
+builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+builder.config("spark.jars.packages", sys.argv[1]).config("spark.jars.ivy", sys.argv[2]).getOrCreate().stop()
+"""
+# A run that loads what runs load; the archive is written when its JVM ends.
+_REHEARSE = """
+import sys
+from shardwright.cli import main
+from shardwright.store.session import local_session
+local_session(record_classes=sys.argv[1])
+main(["reshard", sys.argv[2], sys.argv[3], "--samples-per-shard", "1"])
+"""
+
+
+def delta_jars() -> list[str]:
+    """Give the paths of Delta's jars for the installed pyspark and delta-spark, fetching them the first time.
+
+    Raises:
+        RunError: They are not on disk and can't be fetched.
+    """
+    scala = "2.13" if int(version("pyspark").split(".")[0]) >= 4 else "2.12"
+    release = version("delta-spark")
+    folder = _cache_folder() / f"delta-spark_{scala}-{release}"
+    if not folder.exists():
+        _fetch(f"io.delta:delta-spark_{scala}:{release}", folder)
+    return sorted(str(path) for path in folder.glob("*.jar"))
+
+
+def class_archive() -> Path:
+    """Give where the archive of classes lies, or would lie, for this Java, this pyspark and these jars.
+
+    The JVM checks that an archive fits before it uses one.
+    """
+    java = os.path.realpath(os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java"))
+    found = java if os.path.exists(java) else os.path.realpath(shutil.which("java") or "java")
+    identity = [
+        found,
+        os.path.getmtime(found) if os.path.exists(found) else 0,
+        version("pyspark"),
+        delta_jars(),
+        sys.prefix,
+    ]
+    return _cache_folder() / f"classes-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.jsa"
+
+
+def prepare() -> None:
+    """Fetch the jars and record the archive, where they are missing."""
+    archive = class_archive()
+    if archive.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=archive.parent) as workspace:
+        recorded = os.path.join(workspace, "classes.jsa")
+        dataset = os.path.join(workspace, "rehearsal")
+        _write_dataset(dataset)
+        command = [sys.executable, "-c", _REHEARSE, recorded, dataset, os.path.join(workspace, "output")]
+        subprocess.run(command, capture_output=True, check=False)
+        # Without an archive everything works, only slower: a Java that can't record one is no error.
+        if os.path.exists(recorded):
+            os.replace(recorded, archive)
+
+
+def _write_dataset(folder: str) -> None:
+    """Write two samples with a sidecar, enough for every step of an export."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    os.makedirs(folder)
+    with tarfile.open(os.path.join(folder, "00000.tar"), "w") as tar:
+        for key in ("0", "1"):
+            info = tarfile.TarInfo(f"{key}.txt")
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"x"))
+    rows = pa.table({"key": ["0", "1"], "score": [0.1, 0.9], "embedding": [[0.5], [0.5]]})
+    pq.write_table(rows, os.path.join(folder, "00000.parquet"))
+
+
+def _cache_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(home, "shardwright", "jars")
+    return Path(folder if is_writable(folder) else os.path.join(tempfile.gettempdir(), "shardwright", "jars"))
+
+
+def _fetch(coordinate: str, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    workspace = tempfile.mkdtemp(dir=folder.parent)
+    try:
+        command = [sys.executable, "-c", _RESOLVE, coordinate, workspace]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        jars = Path(workspace) / "jars"
+        if done.returncode or not jars.exists():
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            reason = next(
+                (line.strip() for line in lines if "unresolved" in line or "Error" in line), "no reason given"
+            )
+            raise RunError(
+                coordinate, f"Spark could not fetch the jars ({reason})", "The first run needs Java and the network"
+            )
+        if not folder.exists():
+            jars.rename(folder)
+    finally:
+        remove_folder(workspace)
+
+
+if __name__ == "__main__":
+    prepare()
