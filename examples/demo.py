@@ -19,7 +19,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -69,8 +69,8 @@ def main() -> None:
     title("4. A question in SQL to the metadata of what was kept")
     question = QUESTION.format(demo=demo)
     console.print(Syntax(question.strip(), "sql", background_color="default"))
-    answer = duckdb.sql(question)
-    console.print(table(answer.columns, answer.fetchall()))
+    answer = duckdb.execute(question)
+    console.print(table([column[0] for column in answer.description], answer.fetchall()))
     exports = (demo / "filtered_tables" / "exports").resolve()
     console.print(f"DuckDB read the Parquet files. Spark SQL gives the same FROM delta.`{exports}`")
 
@@ -158,7 +158,7 @@ def summarise(demo: Path, *outputs: str) -> None:
     console.print(table(["output", "indexed", "= kept", "+ dropped", "exported", "shards"], rows))
 
 
-def table(columns: list[str], rows: list[tuple[object, ...]]) -> Table:
+def table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> Table:
     drawn = Table()
     for place, column in enumerate(columns):
         drawn.add_column(column, justify="left" if place == 0 else "right")

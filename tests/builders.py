@@ -22,7 +22,7 @@ def tar_bytes(members: Sequence[tuple[str, bytes]], tar_format: int = tarfile.US
     with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as tar:
         for name, payload in members:
             info = tarfile.TarInfo(name)
-            info.size, info.mtime = len(payload), mtime  # type: ignore[assignment]
+            info.size, info.mtime = len(payload), mtime
             tar.addfile(info, io.BytesIO(payload))
     return buffer.getvalue()
 

@@ -36,6 +36,7 @@ def run(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[...,
     """Run the command line in this process; the verbs find the session that is there."""
 
     def run_command(*words: object) -> Outcome:
+        assert spark is SparkSession.getActiveSession()
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             main([*map(str, words), "--json"])

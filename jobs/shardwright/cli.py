@@ -6,21 +6,16 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 import shardwright
+from shardwright import options
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.errors import RequestError, RunError, ShardwrightError
 from shardwright.files import absolute
-from shardwright.jobfile import read_job
-
-Command = Callable[..., Any]
 
 
 class _Terminated(BaseException):
@@ -78,106 +73,32 @@ def cli() -> None:
     """Export curated WebDataset shards: filter, reshard, renumber, record, verify."""
 
 
-def _read_job(context: click.Context, _: click.Parameter, path: str | None) -> None:
-    if path is None:
-        return
-    verb = str(context.info_name)
-    known = [str(parameter.name) for parameter in context.command.params if parameter.name not in ("job", "help")]
-    context.default_map = read_job(path, verb, known, cli.commands)
-
-
-def _verb(command: Command) -> Callable[..., None]:
-    """Add the options of every verb, and print what the verb returns."""
-
-    @click.option("--job", type=click.Path(), is_eager=True, expose_value=False, callback=_read_job,
-                  help="Read options from this TOML file's section for the verb; the command line wins.")  # fmt: skip
-    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; logs go to stderr.")
-    @wraps(command)
-    def run(*, as_json: bool, **options: Any) -> None:
-        result = command(**options)
-        if as_json:
-            click.echo(json.dumps(result, default=str))
-        else:
-            _print_result(result)
-
-    return run
-
-
-def _source_options(command: Command) -> Command:
-    for option in (
-        click.option("--recursive", is_flag=True, help="Take in tars in sub-folders."),
-        click.option(
-            "--tables", metavar="PATH|CATALOG.SCHEMA", help="Where the Delta tables lie  [default: beside the data]"
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _pairing_options(command: Command) -> Command:
-    for option in (
-        click.option("--unmatched-rows", type=click.Choice(["fail", "ignore"]), default="fail", show_default=True,
-                     help="Sidecar rows that have no sample; rows whose status is not 'success' never need one."),
-        click.option("--id-col", metavar="COLUMN", help="The sidecar's column that holds the key  [default: key, else id]"),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _rule_options(command: Command) -> Command:
-    for option in (
-        click.option("--filter-column", metavar="COLUMN", help="Keep where this column is true (or 1)."),
-        click.option("--rule", multiple=True, metavar="NAME=SQL", help="A named condition that a sample must meet; repeat for more."),
-        click.option("--where", metavar="SQL", help="The rule named 'where'."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _writing_options(command: Command) -> Command:
-    for option in (
-        click.option("--dry-run", is_flag=True, help="Print shards, samples, bytes and drops; write nothing."),
-        click.option("--allow-empty", is_flag=True, help="Commit an export that keeps no sample."),
-        click.option("--source-shard-col", default="source_shard", show_default=True, metavar="COLUMN",
-                     help="The sidecar's column that names the source shard."),
-        click.option("--source-key-col", default="source_key", show_default=True, metavar="COLUMN",
-                     help="The sidecar's column that names the source key."),
-        click.option("--json-id/--no-json-id", default=None,
-                     help="Give JSON members the new key in the field named like the id column  [default: with renumber]"),
-        click.option("--keys", type=click.Choice(["renumber", "source"]), default="renumber", show_default=True,
-                     help="Number the samples anew, or keep their keys."),
-        click.option("--shard-digits", type=int, default=5, show_default=True, help="Digits of the shard number."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
 @cli.command("index")
 @click.argument("dataset")
-@_source_options
-@_verb
-def index_command(dataset: str, **options: Any) -> dict[str, Any]:
+@options.source_options
+@options.verb
+def index_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Read every tar's headers and remember where each sample lies."""
     from shardwright.index import index_dataset
     from shardwright.store.session import session
 
     with session() as spark:
-        return index_dataset(spark, SourceSettings(absolute(dataset), **options))
+        return index_dataset(spark, SourceSettings(absolute(dataset), **words))
 
 
 @cli.command("filter")
 @click.argument("dataset")
-@_rule_options
-@_source_options
-@_pairing_options
-@_verb
-def filter_command(dataset: str, **options: Any) -> dict[str, Any]:
+@options.rule_options
+@options.source_options
+@options.pairing_options
+@options.verb
+def filter_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Store which samples stay and why the others do not; copy nothing."""
     from shardwright.filter import filter_dataset
     from shardwright.store.session import session
 
-    selection = _selection(options)
-    source = SourceSettings(absolute(dataset), **options)
+    selection = _selection(words)
+    source = SourceSettings(absolute(dataset), **words)
     with session() as spark:
         return filter_dataset(spark, source, selection)
 
@@ -185,34 +106,34 @@ def filter_command(dataset: str, **options: Any) -> dict[str, Any]:
 @cli.command("export")
 @click.argument("dataset")
 @click.argument("output")
-@_rule_options
+@options.rule_options
 @click.option("--decisions", metavar="latest|SNAPSHOT", help="Keep what an earlier filter of this dataset kept.")
 @click.option("--samples-per-shard", type=int, default=10_000, show_default=True)
-@_writing_options
-@_source_options
-@_pairing_options
-@_verb
-def export_command(decisions: str | None, **options: Any) -> dict[str, Any]:
+@options.writing_options
+@options.source_options
+@options.pairing_options
+@options.verb
+def export_command(decisions: str | None, **words: Any) -> dict[str, Any]:
     """Write the samples that meet the rules as a new dataset."""
-    selection = _selection(options, decisions)
+    selection = _selection(words, decisions)
     if selection.is_empty:
         raise RequestError(
             "export", "nothing says which samples to keep", "Pass --where, or use reshard to keep them all"
         )
-    return _export(selection, options)
+    return _export(selection, words)
 
 
 @cli.command("reshard")
 @click.argument("dataset")
 @click.argument("output")
 @click.option("--samples-per-shard", type=int, required=True)
-@_writing_options
-@_source_options
-@_pairing_options
-@_verb
-def reshard_command(**options: Any) -> dict[str, Any]:
+@options.writing_options
+@options.source_options
+@options.pairing_options
+@options.verb
+def reshard_command(**words: Any) -> dict[str, Any]:
     """Write all samples as a new dataset with other shard sizes."""
-    return _export(Selection(), options)
+    return _export(Selection(), words)
 
 
 @cli.command("save-metadata")
@@ -220,9 +141,9 @@ def reshard_command(**options: Any) -> dict[str, Any]:
 @click.argument("path", required=False)
 @click.option("--columns", metavar="A,B", help="Write only these columns, and the id column.")
 @click.option("--id-col", metavar="COLUMN", help="The sidecar's column that holds the key  [default: key, else id]")
-@_source_options
-@_verb
-def save_metadata_command(dataset: str, path: str | None, columns: str | None, **options: Any) -> dict[str, Any]:
+@options.source_options
+@options.verb
+def save_metadata_command(dataset: str, path: str | None, columns: str | None, **words: Any) -> dict[str, Any]:
     """Write the sidecars' metadata to another folder, one file a shard."""
     from shardwright.save_metadata import save_metadata
     from shardwright.store.session import session
@@ -233,7 +154,7 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
         )
     names = [name.strip() for name in columns.split(",")] if columns else None
     with session() as spark:
-        return save_metadata(spark, SourceSettings(absolute(dataset), **options), absolute(path), names)
+        return save_metadata(spark, SourceSettings(absolute(dataset), **words), absolute(path), names)
 
 
 @cli.command("verify")
@@ -242,7 +163,7 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 @click.option(
     "--tables", metavar="PATH|CATALOG.SCHEMA", help="Where the Delta tables lie  [default: as the manifest says]"
 )
-@_verb
+@options.verb
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
     from shardwright.store.session import session
@@ -254,7 +175,7 @@ def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any
 
 @cli.command("history")
 @click.argument("output_or_tables")
-@_verb
+@options.verb
 def history_command(output_or_tables: str) -> dict[str, Any]:
     """List the committed snapshots, newest first."""
     from shardwright.history import list_history
@@ -264,10 +185,10 @@ def history_command(output_or_tables: str) -> dict[str, Any]:
         return list_history(spark, output_or_tables)
 
 
-def _export(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
-    source_options = {name: options.pop(name) for name in ("tables", "recursive", "unmatched_rows", "id_col")}
-    source = SourceSettings(absolute(options.pop("dataset")), **source_options)
-    settings = ExportSettings(source, absolute(options.pop("output")), selection, **options)
+def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
+    source_words = {name: words.pop(name) for name in ("tables", "recursive", "unmatched_rows", "id_col")}
+    source = SourceSettings(absolute(words.pop("dataset")), **source_words)
+    settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
     # Spark is imported once the words are known to be right.
     from shardwright.export import export_dataset
     from shardwright.store.session import session
@@ -276,8 +197,8 @@ def _export(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
         return export_dataset(spark, settings)
 
 
-def _selection(options: dict[str, Any], decisions: str | None = None) -> Selection:
-    where, named = options.pop("where"), options.pop("rule")
+def _selection(words: dict[str, Any], decisions: str | None = None) -> Selection:
+    where, named = words.pop("where"), words.pop("rule")
     rules = {"where": where} if where is not None else {}
     for rule in named:
         name, separator, condition = rule.partition("=")
@@ -290,30 +211,4 @@ def _selection(options: dict[str, Any], decisions: str | None = None) -> Selecti
                 "--rule", f"the name '{name.strip()}' is given twice", "Give each rule a name of its own"
             )
         rules[name.strip()] = condition.strip()
-    return Selection(rules, options.pop("filter_column"), decisions)
-
-
-def _print_result(result: dict[str, Any]) -> None:
-    """Print a verb's result for a person: scalars as lines, lists of rows as tables."""
-    console = Console(soft_wrap=True, highlight=False)
-    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in result.items():
-        if isinstance(value, dict):
-            for inner, count in value.items():
-                lines.add_row(f"  {name}: {inner}", _text(count))
-        elif not isinstance(value, list):
-            lines.add_row(name.replace("_", " "), _text(value))
-    console.print(lines)
-    for rows in (value for value in result.values() if isinstance(value, list) and value):
-        table = Table(box=None)
-        for name in rows[0]:
-            table.add_column(name)
-        for row in rows:
-            table.add_row(*map(_text, row.values()))
-        console.print(table)
-
-
-def _text(value: object) -> str:
-    return (
-        f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "" if value is None else str(value)
-    )
+    return Selection(rules, words.pop("filter_column"), decisions)

@@ -30,20 +30,20 @@ class MetadataView:
     """
 
     def __init__(self, metadata: Metadata) -> None:
-        self._metadata = metadata
+        self.source = metadata
 
     @property
     def df(self) -> DataFrame:
         """The metadata as a Spark DataFrame, one row a sidecar row, assigned columns included."""
-        return self._metadata.frame
+        return self.source.frame
 
     @property
     def columns(self) -> list[str]:
         """The column names, in order."""
-        return list(self._metadata.frame.columns)
+        return list(self.source.frame.columns)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._metadata.frame.columns
+        return name in self.source.frame.columns
 
     def __getitem__(self, name: str) -> Column:
         """Give a column for an expression.
@@ -51,23 +51,21 @@ class MetadataView:
         Raises:
             KeyError: There is none of this name.
         """
-        if name not in self._metadata.frame.columns:
+        if name not in self.source.frame.columns:
             raise KeyError(f"no column '{name}'. {did_you_mean(name, self.columns)}")
-        return nan_as_null(name, self._metadata.frame.schema[name].dataType)
+        return nan_as_null(name, self.source.frame.schema[name].dataType)
 
     def __setitem__(self, name: str, value: Value) -> None:
         """Add or replace a column by an expression of the others, or by one value for all rows."""
-        if name == self._metadata.id_col:
+        if name == self.source.id_col:
             raise RequestError(
                 f"metadata['{name}']", "it is the id column, by which rows find their samples", "Assign another column"
             )
         values = value if isinstance(value, Column) else F.lit(value)
-        self._metadata = self._metadata._replace(
-            frame=self._metadata.frame.withColumn(name, values)
-            if name not in self
-            else _replaced(self.df, name, values),
+        self.source = self.source._replace(
+            frame=self.source.frame.withColumn(name, values) if name not in self else _replaced(self.df, name, values),
             # What the expression says is part of what makes an export the same export again.
-            computed={**self._metadata.computed, name: f"{len(self._metadata.computed)}: {values}"},
+            computed={**self.source.computed, name: f"{len(self.source.computed)}: {values}"},
         )
 
 
@@ -131,7 +129,7 @@ class ImageTextPairDataset:
         """
         with session(self._spark) as spark:
             target = None if path is None else absolute(path)
-            return save_metadata(spark, self._source, target, columns, self.metadata._metadata)
+            return save_metadata(spark, self._source, target, columns, self.metadata.source)
 
     def to_webdataset(
         self,
@@ -174,4 +172,4 @@ class ImageTextPairDataset:
             dry_run=dry_run,
         )
         with session(self._spark) as spark:
-            return export_dataset(spark, settings, self.metadata._metadata)
+            return export_dataset(spark, settings, self.metadata.source)

@@ -105,33 +105,27 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
         samples = _stored_samples(spark, tables, snapshot_id)
         yield Index(snapshot_id, samples, shards, _stored_problems(spark, tables, shards), 0)
         return
-    if not store:
-        known = {}
-    fresh = [shard for shard in dataset.shards if shard.file not in known]
-    scanned = _scan(spark, {shard.shard_index: shard.file.path for shard in fresh})
+    known = known if store else {}
+    fresh = {shard.shard_index: shard.file.path for shard in dataset.shards if shard.file not in known}
+    scanned = _scan(spark, fresh)
     # One pass over the headers serves the samples, the shards and the problems.
     scanned.persist()
     try:
         found = scanned.filter(F.col("kind") != scan.SAMPLE).collect() if fresh else []
         index = _read_scan(snapshot_id, dataset, known, found, _sample_columns(scanned))
-        log(
-            f"index: scanned {len(fresh):,} of {len(dataset.shards):,} shards, {index.sample_count:,} samples in all, "
-            f"in {time.time() - started:.1f} s"
-        )
+        log(f"index: scanned {len(fresh):,} of {len(dataset.shards):,} shards in {time.time() - started:.1f} s")
         if not store:
             yield index
         elif known:
             _store(spark, tables, dataset, index, started)
-            old = _stored_problems(spark, tables, list(known.values()))
-            yield index._replace(samples=_stored_samples(spark, tables, snapshot_id), problems=[*old, *index.problems])
+            problems = [*_stored_problems(spark, tables, list(known.values())), *index.problems]
+            yield index._replace(samples=_stored_samples(spark, tables, snapshot_id), problems=problems)
         else:
             # All rows are at hand: what comes next need not wait until they are stored.
             with ThreadPoolExecutor(1) as pool:
                 storing = pool.submit(_store, spark, tables, dataset, index, started)
-                try:
-                    yield index
-                finally:
-                    storing.result()
+                yield index
+                storing.result()
     finally:
         scanned.unpersist()
 

@@ -114,7 +114,8 @@ def _require_possible(request: Request, decision: Decision, kept: int, shard_cou
         found = f"no sample would be kept of {decision.total(pairs.DROPPED):,} (dropped by {drops})"
         raise DataError("export", found, "Loosen the rules, or pass --allow-empty. Nothing was written.")
     if shard_count > 10**settings.shard_digits:
-        found = f"{kept:,} samples make {shard_count:,} shards, {settings.shard_digits} digits number {10**settings.shard_digits:,}"
+        most = 10**settings.shard_digits
+        found = f"{kept:,} samples make {shard_count:,} shards, {settings.shard_digits} digits number {most:,}"
         raise RequestError(
             "--shard-digits", found, f"Pass --shard-digits {len(str(shard_count - 1))} or a larger --samples-per-shard"
         )

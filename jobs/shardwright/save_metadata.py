@@ -53,39 +53,20 @@ def save_metadata(
     unknown = [name for name in columns or () if name not in metadata.frame.columns]
     if unknown:
         raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))
-    root = path or dataset.dataset_root
     _require_target(dataset, path)
-    written = set(metadata.computed) if columns is None else set(metadata.computed) & set(columns)
-    chosen = None
-    if path is not None:
-        names = list(columns) if columns is not None else metadata.frame.columns
-        chosen = tuple(names if metadata.id_col in names else [metadata.id_col, *names])
-    files = {
-        shard_stem(shard.file.path): (
-            shard.sidecar.path,
-            os.path.join(root, os.path.relpath(shard.sidecar.path, dataset.dataset_root)),
-        )
-        for shard in dataset.shards
-        if shard.sidecar
-    }
-    arriving = table_columns((name for name in metadata.frame.columns if name in written), (STEM, "row_index"))
-    job = SaveJob(files, arriving, chosen)
-    for _, target in files.values():
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+    job = _save_job(dataset, metadata, path, columns)
     expected = count_rows(dataset)
     with run_errors("save-metadata"):
         saved = _saved(spark, metadata, job).collect()
     row_count = sum(row["row_count"] for row in saved)
-    if row_count != expected or len(saved) != len(files):
+    if row_count != expected or len(saved) != len(job.files):
         raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
-    fallback = tables_at(None, path) if path else None
-    tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), fallback)
-    settings = {
-        "columns": list(columns) if columns is not None else None,
-        "computed": dict(metadata.computed),
-        "path": path,
-    }
+    tables = choose_index_tables(
+        spark, tables_at(source.tables, source.dataset), tables_at(None, path) if path else None
+    )
+    settings = {"columns": columns and list(columns), "computed": dict(metadata.computed), "path": path}
     snapshot_id = digest("save-metadata", dataset.dataset_root, sidecar_identities(dataset), settings, started)
+    root = path or dataset.dataset_root
     row = snapshot_row(
         operation="save-metadata",
         started=started,
@@ -105,6 +86,24 @@ def save_metadata(
         "bytes": sum(row["size_bytes"] for row in saved),
         "seconds": seconds,
     }
+
+
+def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: Sequence[str] | None) -> SaveJob:
+    """Say which file goes where, which columns are computed and which are written; make the target's folders."""
+    names = metadata.frame.columns
+    written = [name for name in names if name in metadata.computed and (columns is None or name in columns)]
+    chosen = None
+    if path is not None:
+        asked = list(columns) if columns is not None else names
+        chosen = tuple(asked if metadata.id_col in asked else [metadata.id_col, *asked])
+    files = {}
+    for shard in dataset.shards:
+        if shard.sidecar:
+            relative = os.path.relpath(shard.sidecar.path, dataset.dataset_root)
+            target = os.path.join(path or dataset.dataset_root, relative)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            files[shard_stem(shard.file.path)] = (shard.sidecar.path, target)
+    return SaveJob(files, table_columns(written, (STEM, "row_index")), chosen)
 
 
 def _require_target(dataset: Dataset, path: str | None) -> None:

@@ -11,7 +11,7 @@ Run: ``python tests/benchmarks/export.py [--data FOLDER] [--runs N] [--shards N]
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import os
 import platform
 import shutil
@@ -134,7 +134,7 @@ def _report(size: Size, kept: int, runs: dict[str, list[Run]]) -> str:
         "# Export, timed",
         "",
         f"- Command: `python tests/benchmarks/export.py {_options()}`".replace(" `", "`"),
-        f"- Date: {datetime.date.today():%Y-%m-%d}. Machine: {_machine()}.",
+        f"- Date: {dt.datetime.now(dt.timezone.utc).date():%Y-%m-%d}. Machine: {_machine()}.",
         f"- Source: {size.samples:,} samples in {size.shards} shards, images of "
         f"{size.mean_image_bytes:,} bytes on average; `{WHERE}` keeps {kept:,} of them, written "
         f"as shards of {SAMPLES_PER_SHARD:,}. Every way kept the same samples.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # strict=False: web-crawled captions hold raw control characters; they are not ours to judge.
@@ -28,52 +28,57 @@ def with_json_id(payload: bytes, field: str, new_id: str) -> bytes:
     """
     text = payload.decode("utf-8", "surrogateescape")
     value = json.dumps(new_id)
-    start, spans, empty = _find_values(text, field)
-    if not spans:
-        inserted = f"{json.dumps(field)}: {value}{'' if empty else ', '}"
-        return (text[:start] + inserted + text[start:]).encode("utf-8", "surrogateescape")
+    found = _find_values(text, field)
+    if not found.spans:
+        inserted = f"{json.dumps(field)}: {value}{'' if found.is_empty else ', '}"
+        return (text[: found.start] + inserted + text[found.start :]).encode("utf-8", "surrogateescape")
     pieces = []
     done = 0
-    for begin, end in spans:
+    for begin, end in found.spans:
         pieces += [text[done:begin], value]
         done = end
     return "".join([*pieces, text[done:]]).encode("utf-8", "surrogateescape")
 
 
-def _find_values(text: str, field: str) -> tuple[int, list[tuple[int, int]], bool]:
-    """Find where the object's first field may stand, the spans of the field's values, and whether the object is empty."""
+class _Object(NamedTuple):
+    """Where an object's first field may stand, where the values of one field are, and whether it has fields at all."""
+
+    start: int
+    spans: list[tuple[int, int]]
+    is_empty: bool
+
+
+def _find_values(text: str, field: str) -> _Object:
     at = _skip_space(text, 1 if text.startswith("\ufeff") else 0)
-    if text[at : at + 1] != "{":
-        raise BadJsonError("the JSON is not an object")
-    start = at + 1
-    spans = []
+    start = _expect(text, at, "{")
     at = _skip_space(text, start)
-    empty = text[at : at + 1] == "}"
+    is_empty = text.startswith("}", at)
+    spans = []
     try:
-        while not empty:
-            if text[at : at + 1] != '"':
-                raise BadJsonError(f"a field name was expected at character {at:,}")
-            name, at = _STRING(text, at + 1, False)
-            at = _skip_space(text, at)
-            if text[at : at + 1] != ":":
-                raise BadJsonError(f"':' was expected at character {at:,}")
-            begin = _skip_space(text, at + 1)
+        while not is_empty:
+            name, at = _STRING(text, _expect(text, at, '"'), False)
+            begin = _skip_space(text, _expect(text, _skip_space(text, at), ":"))
             _, end = _SCAN(text, begin)
             if name == field:
                 spans.append((begin, end))
             at = _skip_space(text, end)
-            if text[at : at + 1] == "}":
+            if text.startswith("}", at):
                 break
-            if text[at : at + 1] != ",":
-                raise BadJsonError(f"',' or '}}' was expected at character {at:,}")
-            at = _skip_space(text, at + 1)
+            at = _skip_space(text, _expect(text, at, ","))
     except StopIteration as stop:
         raise BadJsonError(f"a value was expected at character {stop.value:,}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise BadJsonError(str(error)) from None
     if _skip_space(text, at + 1) != len(text):
         raise BadJsonError(f"text follows the object at character {at + 1:,}")
-    return start, spans, empty
+    return _Object(start, spans, is_empty)
+
+
+def _expect(text: str, at: int, char: str) -> int:
+    """Give the place behind a character that must stand here."""
+    if not text.startswith(char, at):
+        raise BadJsonError(f"{char!r} was expected at character {at:,}")
+    return at + 1
 
 
 def _skip_space(text: str, at: int) -> int:

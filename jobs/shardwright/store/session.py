@@ -144,7 +144,7 @@ def _properties(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _driver_memory_mib() -> int:
-    """Give the driver a quarter of the machine, between 1 and 16 GiB; Python workers and the page cache need the rest."""
+    """Give the driver a quarter of the machine, 1 to 16 GiB; Python workers and the page cache need the rest."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1024, min(16 * 1024, machine // 4 // 2**20))
 

@@ -75,9 +75,10 @@ def _require_same(first_path: str, first: pa.Schema, path: str, schema: pa.Schem
     expected = {field.name: field.type for field in first if field.name != _NOT_METADATA}
     found = {field.name: field.type for field in schema if field.name != _NOT_METADATA}
     for name in [*expected, *(name for name in found if name not in expected)]:
-        if expected.get(name) != found.get(name):
+        here, there = (types.get(name, "missing") for types in (found, expected))
+        if here != there:
             raise RequestError(
                 path,
-                f"column '{name}' is {found.get(name, 'missing')}, in {first_path} it is {expected.get(name, 'missing')}",
+                f"column '{name}' is {here}, in {first_path} it is {there}",
                 "Give the column one type in all sidecars",
             )

@@ -21,8 +21,8 @@ _POINTERS = "member_exts array<string>, payload_offsets array<bigint>, payload_b
 # The columns of each table, in order. `exports` has the metadata columns behind these.
 SCHEMAS: Mapping[str, str] = {
     SHARDS: """snapshot_id string, dataset_root string, shard_index bigint, shard_path string, shard_bytes bigint,
-        modified_ns bigint, sample_count bigint, longest_name_bytes bigint, longest_ext_bytes bigint, member_count bigint, skipped_count bigint, dialect string,
-        problem string, scan_id string""",
+        modified_ns bigint, sample_count bigint, longest_name_bytes bigint, longest_ext_bytes bigint,
+        member_count bigint, skipped_count bigint, dialect string, problem string, scan_id string""",
     SAMPLES: f"""scan_id string, shard_path string, position bigint, key string, sample_offset bigint,
         sample_bytes bigint, written_bytes bigint, {_POINTERS}""",
     DECISIONS: """snapshot_id string, shard_path string, position bigint, key string, keep boolean,

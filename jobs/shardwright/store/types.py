@@ -38,24 +38,27 @@ def spark_type(field: pa.Field, where: str) -> T.DataType:
         RequestError: Spark can't read it.
     """
     kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     if kind in _SIMPLE:
         return _SIMPLE[kind]
-    if pa.types.is_dictionary(kind):
-        return spark_type(field.with_type(kind.value_type), where)
+    found: T.DataType | None = None
     if pa.types.is_timestamp(kind) and kind.unit != "ns":
-        return T.TimestampType()
-    if pa.types.is_decimal128(kind):
-        return T.DecimalType(kind.precision, kind.scale)
-    if pa.types.is_fixed_size_binary(kind):
-        return T.BinaryType()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return T.ArrayType(spark_type(kind.value_field, where))
-    if pa.types.is_map(kind):
-        return T.MapType(spark_type(kind.key_field, where), spark_type(kind.item_field, where))
-    if pa.types.is_struct(kind):
-        return T.StructType([T.StructField(inner.name, spark_type(inner, where)) for inner in kind])
-    raise RequestError(
-        where,
-        f"column '{field.name}' has the type {kind}, which Spark can't read",
-        "Cast or drop the column (timestamp[us] instead of timestamp[ns], float instead of float16)",
-    )
+        found = T.TimestampType()
+    elif pa.types.is_decimal128(kind):
+        found = T.DecimalType(kind.precision, kind.scale)
+    elif pa.types.is_fixed_size_binary(kind):
+        found = T.BinaryType()
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        found = T.ArrayType(spark_type(kind.value_field, where))
+    elif pa.types.is_map(kind):
+        found = T.MapType(spark_type(kind.key_field, where), spark_type(kind.item_field, where))
+    elif pa.types.is_struct(kind):
+        found = T.StructType([T.StructField(inner.name, spark_type(inner, where)) for inner in kind])
+    if found is None:
+        raise RequestError(
+            where,
+            f"column '{field.name}' has the type {kind}, which Spark can't read",
+            "Cast or drop the column (timestamp[us] instead of timestamp[ns], float instead of float16)",
+        )
+    return found

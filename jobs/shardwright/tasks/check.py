@@ -51,7 +51,7 @@ def check_shards(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[p
 
 
 def check_rows(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.RecordBatch]:
-    """Compare sidecars with the rows of ``exports``: ``shard_id``, ``key``, ``source_key``, ``source_shard``, in order."""
+    """Compare sidecars with ordered rows of ``exports``: ``shard_id``, ``key``, ``source_key``, ``source_shard``."""
     for shard_id, rows in by_value(batches, "shard_id"):
         table = pa.Table.from_batches(list(rows))
         yield _as_rows(list(_compare_rows(shard_name(shard_id, job.shard_digits), table, job)))

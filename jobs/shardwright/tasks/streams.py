@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,5 +42,5 @@ def _cut(batch: pa.RecordBatch, column: str) -> Iterator[tuple[Any, pa.RecordBat
     values = batch.column(column)
     codes = pc.dictionary_encode(values).indices.to_numpy()
     bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds.tolist()):
         yield values[begin].as_py(), batch.slice(begin, end - begin)
