@@ -18,19 +18,38 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 LISTED_PROBLEMS = 20
 _IN_TRACEBACK = re.compile(r"^shardwright\.errors\.(?P<name>\w+): (?P<message>.+?)(?:\n\s*\n|\n\tat |\Z)", re.M | re.S)
 
 
+# What can be wrong with a tar, with a sample, with pairing, with an output; README.md says what each means.
+TarReason = Literal["truncated", "bad_header", "trailing_data", "compressed", "unsupported"]
+SampleReason = Literal["too_large", "bad_name", "long_name", "duplicate_member", "duplicate_key", "bad_json"]
+PairingReason = Literal["missing_row", "unmatched_row", "duplicate_row", "null_id"]
+OutputReason = Literal[
+    "missing_file",
+    "wrong_size",
+    "wrong_checksum",
+    "wrong_count",
+    "wrong_key",
+    "unreadable",
+    "orphan",
+    "loads_differently",
+    "missing_snapshot",
+    "wrong_manifest",
+]
+Reason = TarReason | SampleReason | PairingReason | OutputReason
+
+
 class Problem(NamedTuple):
-    """One thing that is wrong in a dataset; the columns of ``rejects`` that a scan can know."""
+    """One thing that is wrong in a dataset or an output, and where."""
 
     shard: str
     key: str | None
     offset: int | None
-    reason: str
+    reason: Reason
     detail: str
 
     def __str__(self) -> str:

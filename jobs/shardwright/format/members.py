@@ -12,6 +12,7 @@ from mmap import mmap
 
 import numpy as np
 
+from shardwright.errors import TarReason
 from shardwright.format.headers import BLOCK_BYTES, Bytes, Longs
 
 Buffer = bytes | mmap
@@ -29,7 +30,7 @@ _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 class DamageError(Exception):
     """A tar can't be read on from an offset."""
 
-    def __init__(self, offset: int, reason: str, detail: str) -> None:
+    def __init__(self, offset: int, reason: TarReason, detail: str) -> None:
         super().__init__(detail)
         self.offset, self.reason, self.detail = offset, reason, detail
 

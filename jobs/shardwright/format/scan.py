@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from shardwright.errors import Problem
+from shardwright.errors import Problem, SampleReason
 from shardwright.format.headers import BLOCK_BYTES, MAX_MEMBER_BYTES, block_count
 from shardwright.format.members import Buffer, Members, list_members
 from shardwright.format.names import split_name, unsafe_name
@@ -116,7 +116,7 @@ def _group(members: Members, shard: str) -> _Groups:
     return groups
 
 
-def _decode(raw: bytes) -> tuple[str, tuple[str, str] | None]:
+def _decode(raw: bytes) -> tuple[str, tuple[SampleReason, str] | None]:
     """Decode a name; give the reason and detail of a problem where it has one."""
     try:
         name = raw.decode()

@@ -1,0 +1,116 @@
+"""What README.md says is true: its commands run, its tables agree with the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import click
+import pyarrow.parquet as pq
+import pytest
+
+from shardwright.cli import cli
+from shardwright.errors import OutputReason, Reason
+from shardwright.jobfile import read_job
+from shardwright.store.tables import SCHEMAS, table_schema
+from tests.builders import write_dataset
+from tests.conftest import Outcome
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "jobs" / "shardwright"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+@pytest.mark.spark
+def test_readme_commands_and_snippets_run_in_order(
+    run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = write_dataset(tmp_path / "demo" / "photos", samples=30, id_col="id")
+    for path in photos.glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("source", [["china"] * len(table)]), path)
+    job = (PACKAGE / "conf" / "job.example.toml").read_text(encoding="utf-8")
+    (tmp_path / "job.toml").write_text(job.replace("/data/laion", f"{tmp_path}/demo/photos"), encoding="utf-8")
+    ran = 0
+    for words in commands():
+        if words[0] == "shardwright":
+            done = run(*words[1:])
+            assert done.code == 0, (words, done.stderr)
+            ran += 1
+    for snippet in blocks("python"):
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert ran >= 9
+    assert (tmp_path / "demo" / "kept" / "manifest.json").exists()
+
+
+def test_readme_names_targets_and_files_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for words in commands():
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), words
+        elif words[0] == "spark-submit":
+            assert (ROOT / words[words.index("--properties-file") + 1]).exists()
+            assert (ROOT / "jobs/submit.py").exists()
+            assert "jobs/submit.py" in words
+        else:
+            assert words[0] in ("shardwright", "export"), words
+    for link in re.findall(r"\]\((?!https:)([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_readme_lists_every_verb_and_option() -> None:
+    verbs = set(re.findall(r"^\| `([a-z-]+) [A-Z]", README, re.MULTILINE))
+    assert verbs == set(cli.commands)
+    documented = set(re.findall(r"`(--[a-z-]+)`", README.split("### Verbs")[1].split("| exit code")[0]))
+    known = {
+        name
+        for command in cli.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name not in ("--help", "-h")
+    }
+    assert documented == known
+
+
+def test_readme_lists_every_table_and_column() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", README, re.MULTILINE))
+    listed = {table: re.findall(r"`(\w+)`", columns) for table, columns in rows.items() if table in SCHEMAS}
+    assert listed == {table: table_schema(table) for table in SCHEMAS}
+
+
+def test_readme_lists_every_reason_that_the_code_reports() -> None:
+    problems = README.split("### Problems it reports")[1].split("### What an output")[0]
+    reasons = {reason for kind in get_args(Reason) for reason in get_args(kind)}
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", problems, re.MULTILINE)) == reasons - set(get_args(OutputReason))
+    added = problems.split("`verify` adds")[1]
+    assert set(re.findall(r"`([a-z_]+)`", added)) == set(get_args(OutputReason))
+
+
+def test_readme_lists_every_exit_code() -> None:
+    documented = re.findall(r"^\| ([\d, ]+) \| [a-z]", README.split("| exit code")[1], re.MULTILINE)
+    assert [code for codes in documented for code in codes.split(", ")] == ["0", "1", "2", "3", "130", "143"]
+
+
+def test_job_example_is_accepted_and_shows_every_option_of_export() -> None:
+    path = ROOT / "conf" / "job.example.toml"
+    for verb, command in cli.commands.items():
+        known = [str(parameter.name) for parameter in command.params]
+        assert read_job(str(path), verb, known, cli.commands)
+    text = path.read_text(encoding="utf-8")
+    export = {str(parameter.name) for parameter in cli.commands["export"].params} - {"job", "as_json", "where", "rule"}
+    shown = set(re.findall(r"^(?:# )?(\w+) = ", text.split("[export.rules]")[0], re.MULTILINE))
+    assert shown == export
