@@ -13,7 +13,6 @@ from shardwright.config import ExportSettings, Keys, Selection, SourceSettings, 
 from shardwright.errors import RequestError, did_you_mean
 from shardwright.export import export_dataset
 from shardwright.files import absolute
-from shardwright.frames.columns import column
 from shardwright.frames.rules import nan_as_null
 from shardwright.metadata import Metadata, load_metadata
 from shardwright.save_metadata import save_metadata
@@ -61,16 +60,7 @@ class MetadataView:
             raise RequestError(
                 f"metadata['{name}']", "it is the id column, by which rows find their samples", "Assign another column"
             )
-        values = value if isinstance(value, Column) else F.lit(value)
-        self.source = self.source._replace(
-            frame=self.source.frame.withColumn(name, values) if name not in self else _replaced(self.df, name, values),
-            # What the expression says is part of what makes an export the same export again.
-            computed={**self.source.computed, name: f"{len(self.source.computed)}: {values}"},
-        )
-
-
-def _replaced(frame: DataFrame, name: str, values: Column) -> DataFrame:
-    return frame.select(*(values.alias(name) if other == name else column(other) for other in frame.columns))
+        self.source = self.source.with_column(name, value if isinstance(value, Column) else F.lit(value))
 
 
 class ImageTextPairDataset:
@@ -85,13 +75,15 @@ class ImageTextPairDataset:
         self._source = source
         self.path = source.dataset
         with session(spark) as active:
-            found = load_metadata(
-                active, list_dataset(source.dataset, recursive=source.recursive), source, needed_for="the class"
-            )
+            self.metadata = MetadataView(self._load(active))
+        self.id_col = self.metadata.source.id_col
+
+    def _load(self, spark: SparkSession) -> Metadata:
+        dataset = list_dataset(self.path, recursive=self._source.recursive)
+        found = load_metadata(spark, dataset, self._source, needed_for="the class")
         if found is None:
-            raise RequestError(source.dataset, "there is no metadata", "Put NAME.parquet beside each NAME.tar")
-        self.id_col = found.id_col
-        self.metadata = MetadataView(found)
+            raise RequestError(self.path, "there is no metadata", "Put NAME.parquet beside each NAME.tar")
+        return found
 
     @classmethod
     def from_webdataset(
@@ -129,7 +121,19 @@ class ImageTextPairDataset:
         """
         with session(self._spark) as spark:
             target = None if path is None else absolute(path)
-            return save_metadata(spark, self._source, target, columns, self.metadata.source)
+            result = save_metadata(spark, self._source, target, columns, self.metadata.source)
+            if target is None:
+                self._reload(spark, columns)
+            return result
+
+    def _reload(self, spark: SparkSession, saved: Sequence[str] | None) -> None:
+        """Read the replaced sidecars; what was assigned and not saved is assigned again."""
+        assigned = self.metadata.source.assigned
+        metadata = self._load(spark)
+        for name, value in assigned:
+            if saved is not None and name not in saved:
+                metadata = metadata.with_column(name, value)
+        self.metadata.source = metadata
 
     def to_webdataset(
         self,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.config import DEFAULT_ID_COL, FALLBACK_ID_COL, Selection, SourceSettings
 from shardwright.errors import RequestError, did_you_mean
 from shardwright.format.sidecar import Receipt
+from shardwright.frames.columns import column
 from shardwright.store.dataset import Dataset
 from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidecar_receipt
 
@@ -21,14 +21,30 @@ from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidec
 class Metadata(NamedTuple):
     """A dataset's metadata: ``frame`` has a row a sidecar row; ``schema`` the sidecars' Arrow types.
 
-    ``computed`` names the columns that were assigned to the frame, with what each was computed from.
+    ``assigned`` are the columns that were computed since, in order, each with what it was computed from.
     """
 
     frame: DataFrame
     schema: pa.Schema
     id_col: str
     receipt: Receipt | None
-    computed: Mapping[str, str]
+    assigned: tuple[tuple[str, Column], ...] = ()
+
+    @property
+    def computed(self) -> frozenset[str]:
+        """The columns that are not, or not any more, as the sidecars have them."""
+        return frozenset(name for name, _ in self.assigned)
+
+    @property
+    def expressions(self) -> list[str]:
+        """What the frame says beyond the sidecars: part of what makes an export the same export again."""
+        return [f"{name} = {value}" for name, value in self.assigned]
+
+    def with_column(self, name: str, value: Column) -> Metadata:
+        """Add a column, or replace one in its place."""
+        columns = [value.alias(name) if other == name else column(other) for other in self.frame.columns]
+        added = [] if name in self.frame.columns else [value.alias(name)]
+        return self._replace(frame=self.frame.select(*columns, *added), assigned=(*self.assigned, (name, value)))
 
     def field(self, name: str) -> pa.Field | None:
         """Give a column's Arrow field in the sidecars; None where it was computed."""
@@ -53,7 +69,7 @@ def load_metadata(
     if id_col not in schema.names:
         found = f"the sidecars have no column '{id_col}' that could hold the key"
         raise RequestError(dataset.dataset_root, found, f"Pass --id-col. {did_you_mean(id_col, schema.names)}")
-    metadata = Metadata(read_metadata(spark, dataset, schema), schema, id_col, sidecar_receipt(dataset), {})
+    metadata = Metadata(read_metadata(spark, dataset, schema), schema, id_col, sidecar_receipt(dataset))
     id_type = metadata.frame.schema[id_col].dataType
     if not isinstance(id_type, T.StringType | T.IntegralType | T.DecimalType):
         found = f"column '{id_col}' is {id_type.simpleString()}, keys are compared as text or whole numbers"

@@ -59,7 +59,7 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
         "dataset_root": dataset.dataset_root,
         "shards": digest(shard_identities(dataset)),
         "sidecars": digest(sidecar_identities(dataset)),
-        "computed": dict(metadata.computed) if metadata else {},
+        "assigned": metadata.expressions if metadata else [],
     }
     snapshot_id = digest("export", identity, inputs, settings.output)
     return Request(settings, dataset, metadata, settings.output, tables, index_tables, identity, inputs, snapshot_id)

@@ -64,7 +64,7 @@ def save_metadata(
     tables = choose_index_tables(
         spark, tables_at(source.tables, source.dataset), tables_at(None, path) if path else None
     )
-    settings = {"columns": columns and list(columns), "computed": dict(metadata.computed), "path": path}
+    settings = {"columns": columns and list(columns), "assigned": metadata.expressions, "path": path}
     snapshot_id = digest("save-metadata", dataset.dataset_root, sidecar_identities(dataset), settings, started)
     root = path or dataset.dataset_root
     row = snapshot_row(

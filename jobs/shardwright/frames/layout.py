@@ -21,7 +21,9 @@ def with_layout(kept: DataFrame, first_ranks: Sequence[int], samples_per_shard: 
         arguments alone, never on how rows are partitioned.
     """
     within = Window.partitionBy("shard_index").orderBy("source_position")
-    base = F.element_at(F.array(*map(_long, first_ranks)), (F.col("shard_index") + 1).cast("int"))
+    # One literal that folds to an array: as many literals as there are shards would take seconds to build.
+    ranks = F.split(F.lit(",".join(map(str, first_ranks))), ",").cast("array<bigint>")
+    base = F.element_at(ranks, (F.col("shard_index") + 1).cast("int"))
     ranked = kept.withColumn("rank", base + F.row_number().over(within) - 1)
     return ranked.withColumns(
         {"shard_id": F.expr(f"rank div {samples_per_shard}"), "position": F.col("rank") % _long(samples_per_shard)}
