@@ -202,7 +202,7 @@ def _failed_download(frame: DataFrame) -> Column:
 def _list_problems(outcomes: DataFrame, troubles: set[str]) -> list[Problem]:
     listed = outcomes.filter(F.col("outcome").isin(sorted(troubles))).orderBy(pairs.STEM, pairs.MATCH)
     return [
-        Problem(row[pairs.STEM], row[pairs.MATCH], None, row["outcome"], _DETAILS[row["outcome"]])
+        Problem(f"{row[pairs.STEM]}.parquet", row[pairs.MATCH], None, row["outcome"], _DETAILS[row["outcome"]])
         for row in listed.limit(_MAX_PROBLEMS).collect()
     ]
 

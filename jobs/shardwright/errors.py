@@ -53,9 +53,9 @@ class Problem(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
-        key = f" key '{self.key}'" if self.key is not None else ""
-        offset = f" at byte {self.offset:,}" if self.offset is not None else ""
-        return f"{self.shard}:{key}{offset}: {self.reason}: {self.detail}"
+        key = f", key '{self.key}'" if self.key is not None else ""
+        offset = f", byte {self.offset:,}" if self.offset is not None else ""
+        return f"{self.shard}{key}{offset}: {self.reason}: {self.detail}"
 
 
 class ShardwrightError(Exception):

@@ -96,7 +96,9 @@ def writing_options(command: Command) -> Command:
 
 def _print_result(result: dict[str, Any]) -> None:
     """Print a verb's result for a person: scalars as lines, lists of rows as tables."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False)
+    # A pipe or a file has no width of its own: nothing is to be cut there.
+    console = console if console.is_terminal else Console(highlight=False, width=240)
     lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in result.items():
         if isinstance(value, dict):

@@ -25,6 +25,7 @@ SHARD_DIGITS = 5
 _JPEG_HEAD = bytes.fromhex("ffd8ffe000104a46494600010100000100010000")
 _JPEG_END = b"\xff\xd9"
 _SIZE_SIGMA = 0.5  # half of the images lie between 0.63 and 1.24 of the mean
+_WRITTEN_AT = 1_700_000_000.25
 _POOL_BYTES = 64 << 20
 _WORDS = (
     "red",
@@ -58,7 +59,7 @@ class Size:
 
 def ensure_dataset(data: Path, size: Size) -> Path:
     """Return the folder of a complete dataset of this size below ``data``, generated if absent."""
-    name = f"source_{size.shards}x{size.samples_per_shard}_{size.mean_image_bytes}"
+    name = f"source_pax_{size.shards}x{size.samples_per_shard}_{size.mean_image_bytes}"
     folder = data / name
     if folder.exists():
         return folder
@@ -78,7 +79,7 @@ def _write_shard(folder: Path, shard: int, size: Size, pool: bytes) -> None:
     rows = table.select(["id", "caption", "width", "height"]).to_pylist()
     image_bytes = _image_bytes(size, random)
     starts = random.integers(0, _POOL_BYTES - image_bytes)
-    with tarfile.open(folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.open(folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         for row, start, length in zip(rows, starts.tolist(), image_bytes.tolist(), strict=True):
             body = pool[start : start + length - len(_JPEG_HEAD) - len(_JPEG_END)]
             _add(tar, f"{row['id']}.jpg", _JPEG_HEAD + body + _JPEG_END)
@@ -116,4 +117,7 @@ def _image_bytes(size: Size, random: np.random.Generator) -> npt.NDArray[np.int6
 def _add(tar: tarfile.TarFile, name: str, payload: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(payload)
+    # Not a whole number of seconds: tarfile then puts a PAX header before the member, as in the shards
+    # that webdataset, img2dataset and NeMo Curator wrote.
+    member.mtime = _WRITTEN_AT
     tar.addfile(member, io.BytesIO(payload))

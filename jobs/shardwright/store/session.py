@@ -5,12 +5,13 @@ The only module that may use what Spark Connect lacks.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
     """
     spark = spark or _current_session()
     _require_delta(spark)
+    # pyspark 4 also logs, as JSON on stderr, every exception that we turn into a sentence.
+    with suppress(ImportError):
+        from pyspark.logger import PySparkLogger
+
+        PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     before = {name: spark.conf.get(name, None) for name in _SETTINGS}
     for name, value in _SETTINGS.items():
         spark.conf.set(name, value)
@@ -69,7 +75,9 @@ def run_errors(where: str) -> Iterator[None]:
 
 def _first_cause(text: str) -> str:
     """Pick the line of a Spark error that says what happened."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip().removeprefix(": ") for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("An error occurred while calling")]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     python = [
         line for line in lines if line.startswith(("OSError", "PermissionError", "FileNotFoundError", "MemoryError"))
     ]
@@ -78,7 +86,7 @@ def _first_cause(text: str) -> str:
     )
     if missing:
         return "the executors' Python has no shardwright; pass its wheel with --py-files"
-    return (python or lines or ["Spark failed"])[0].rstrip(".")
+    return (python or causes[-1:] or lines or ["Spark failed"])[0].rstrip(".")
 
 
 def parallelism(spark: SparkSession) -> int:
