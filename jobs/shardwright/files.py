@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shardwright.errors import RequestError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class FileInfo(NamedTuple):
@@ -48,6 +51,25 @@ def _walk(folder: str, recursive: bool) -> Iterator[FileInfo]:
             elif entry.is_file():
                 status = entry.stat()
                 yield FileInfo(entry.path, status.st_size, status.st_mtime_ns)
+
+
+class OpenFile:
+    """A file open for range reads; its size is what it was when it was opened."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDONLY)
+        self.size_bytes = os.fstat(self.descriptor).st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read a range; fewer bytes only where the file ends."""
+        return os.pread(self.descriptor, count, offset)
 
 
 def read_range(descriptor: int, offset: int, into: memoryview) -> int:

@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from mmap import mmap
+from typing import Protocol
 
 import numpy as np
 
 from shardwright.errors import TarReason
 from shardwright.format.headers import BLOCK_BYTES, Bytes, Longs
 
-Buffer = bytes | mmap
-
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _CHECK_ROWS = 8_192
+# A caption and a JSON, with their headers, come with the header of the image behind them.
+_MIN_WINDOW_BYTES, _MAX_WINDOW_BYTES = 8 << 10, 1 << 20
 _MAX_EXTENSION_BYTES = 1 << 20
 _PAX_GLOBAL, _PAX, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"gxLKS"
 _EXTENSIONS = frozenset((_PAX_GLOBAL, _PAX, _GNU_NAME, _GNU_LINK))
 # Links, devices, folders, pipes: whatever size their header states, no payload follows.
 _WITHOUT_PAYLOAD = frozenset(b"123456")
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
+
+
+class RangeReader(Protocol):
+    """A tar that can be read in ranges."""
+
+    size_bytes: int
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read a range; fewer bytes only where the tar ends."""
 
 
 class DamageError(Exception):
@@ -51,32 +60,36 @@ class Members:
         self.dialect = "v7"
 
 
-def list_members(buffer: Buffer) -> Members:
-    """List a tar's members; payloads are not touched, and damage ends the list where it stands."""
-    walk = _Walk(buffer)
-    try:
-        walk.run()
-    except DamageError as damage:
-        walk.members.damage = damage
-    _check_headers(buffer, walk)
-    walk.members.dialect = _dialect(buffer, walk)
-    return walk.members
+def list_members(tar: RangeReader) -> Members:
+    """List a tar's members; payloads are not read, and damage ends the list where it stands."""
+    walk = _Walk(tar)
+    for step in (walk.run, walk.check_headers):
+        try:
+            step()
+        except DamageError as damage:
+            # A header whose checksum is wrong stands before what the walk met because of it.
+            walk.members.damage = damage
+    members = walk.members
+    del members.starts[len(members.names) :], members.headers[len(members.names) :], members.sizes[len(members.names) :]
+    return members
 
 
 class _Walk:
     """The way from header to header up to the end blocks."""
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, tar: RangeReader) -> None:
         self.members = Members()
-        self.other_headers: list[int] = []  # of folders, links and extensions: only their checksum matters
-        self.extensions: set[int] = set()
-        self.given_names: dict[int, bytes] = {}  # member number to a name that an extension header gave
-        self._buffer = buffer
+        self._tar = _Window(tar)
         self._overrides: dict[bytes, bytes] = {}
         self._global_overrides: dict[bytes, bytes] = {}
+        self._given_names: dict[int, bytes] = {}  # member number to a name that an extension header gave
+        # Headers whose checksum is still to be verified, and which of them are members'.
+        self._blocks: list[bytes] = []
+        self._offsets: list[int] = []
+        self._member_rows: list[int] = []
 
     def run(self) -> None:
-        buffer, end = self._buffer, len(self._buffer)
+        end = self._tar.size_bytes
         if not end:
             raise DamageError(0, "truncated", "the file is empty, a tar ends with two zero blocks")
         at = start = 0  # start: where the extension headers of the coming member begin
@@ -84,12 +97,17 @@ class _Walk:
             if at + BLOCK_BYTES > end:
                 found = "inside a header" if at < end else "without the two zero blocks that end a tar"
                 raise DamageError(at, "truncated", f"the tar stops {found}")
-            if buffer[at] == 0 and buffer[at : at + BLOCK_BYTES] == _ZERO_BLOCK:
+            block = self._tar.read(at, BLOCK_BYTES)
+            if block == _ZERO_BLOCK:
                 if start != at:
                     raise DamageError(start, "bad_header", "an extension header is followed by no member")
-                return _check_end(buffer, at)
-            size = _number(buffer[at + 124 : at + 136], at)
-            kind = buffer[at + 156]
+                return self._check_end(at)
+            if len(self._blocks) == _CHECK_ROWS:
+                self.check_headers()
+            self._blocks.append(block)
+            self._offsets.append(at)
+            size = _number(block[124:136], at)
+            kind = block[156]
             if kind in _EXTENSIONS:
                 self._read_extension(kind, at, size)
             else:
@@ -98,18 +116,45 @@ class _Walk:
             if kind not in _EXTENSIONS:
                 start = at
 
+    def check_headers(self) -> None:
+        """Verify the checksums of the headers met so far and read the members' names.
+
+        Raises:
+            DamageError: At the first header whose checksum is wrong; names end before it.
+        """
+        rows = np.frombuffer(b"".join(self._blocks), dtype=np.uint8).reshape(-1, BLOCK_BYTES)
+        bad = _first_bad(rows)
+        members = self.members
+        sound = np.array([row for row in self._member_rows if bad is None or row < bad], dtype=np.int64)
+        first_number = len(members.names)
+        members.names += _names(rows[sound])
+        for number in range(first_number, len(members.names)):
+            if number in self._given_names:
+                members.names[number] = self._given_names.pop(number)
+        if not first_number and len(sound):
+            self._name_dialect(rows[sound[0], 257:265].tobytes())
+        if bad is not None:
+            raise DamageError(self._offsets[bad], "bad_header", "the header's checksum is wrong")
+        for waiting in (self._blocks, self._offsets, self._member_rows):
+            waiting.clear()
+
+    def _name_dialect(self, magic: bytes) -> None:
+        if self.members.dialect == "v7":
+            known = {b"ustar  \0": "gnu", b"ustar\x0000": "ustar"}
+            self.members.dialect = known.get(magic, "v7")
+
     def _read_extension(self, kind: int, at: int, size: int) -> None:
         """Note what an extension header says of the next member (or, a global one, of all that follow)."""
         payload = at + BLOCK_BYTES
-        if size > _MAX_EXTENSION_BYTES or payload + size > len(self._buffer):
+        if size > _MAX_EXTENSION_BYTES or payload + size > self._tar.size_bytes:
             raise DamageError(at, "bad_header", f"an extension header of {size:,} bytes can't be read")
-        self.other_headers.append(at)
-        self.extensions.add(kind)
-        text = self._buffer[payload : payload + size]
+        is_pax = kind in (_PAX, _PAX_GLOBAL)
+        self.members.dialect = "pax" if is_pax or self.members.dialect == "pax" else "gnu"
+        text = self._tar.read(payload, size)
         if kind == _GNU_NAME:
             self._overrides[b"path"] = text.rstrip(b"\0")
         # Most PAX headers hold a time and nothing else.
-        elif kind != _GNU_LINK and (b"path=" in text or b"size=" in text or b"GNU.sparse" in text):
+        elif is_pax and (b"path=" in text or b"size=" in text or b"GNU.sparse" in text):
             overrides = self._global_overrides if kind == _PAX_GLOBAL else self._overrides
             overrides.update(_pax_records(text, at))
 
@@ -125,18 +170,52 @@ class _Walk:
             detail = "sparse members can't be copied byte for byte; write the tar without --sparse"
             raise DamageError(at, "unsupported", detail)
         if kind in _WITHOUT_PAYLOAD:
-            self.other_headers.append(at)
             self.members.skipped_count += 1
             return 0
-        left = len(self._buffer) - at - BLOCK_BYTES
+        left = self._tar.size_bytes - at - BLOCK_BYTES
         if size > left:
             raise DamageError(at, "truncated", f"the member's payload needs {size:,} bytes, {left:,} are left")
         if b"path" in overrides:
-            self.given_names[len(self.members.headers)] = overrides[b"path"]
+            self._given_names[len(self.members.headers)] = overrides[b"path"]
+        self._member_rows.append(len(self._blocks) - 1)
         self.members.starts.append(start)
         self.members.headers.append(at)
         self.members.sizes.append(size)
         return size
+
+    def _check_end(self, at: int) -> None:
+        """Require the second end block, and nothing but zeros behind it."""
+        if self._tar.read(at + BLOCK_BYTES, BLOCK_BYTES) != _ZERO_BLOCK:
+            is_last = self._tar.size_bytes <= at + BLOCK_BYTES
+            found = "one zero block ends the tar" if is_last else "a lone zero block stands in the tar"
+            raise DamageError(at, "truncated", f"{found}, two are needed")
+        for begin in range(at, self._tar.size_bytes, _MAX_WINDOW_BYTES):
+            rest = self._tar.read(begin, min(_MAX_WINDOW_BYTES, self._tar.size_bytes - begin))
+            if rest.count(0) != len(rest):
+                offset = begin + len(rest) - len(rest.lstrip(b"\0"))
+                detail = "data follows the end of the tar; readers stop there and would lose it"
+                raise DamageError(offset, "trailing_data", detail)
+
+
+class _Window:
+    """A tar read through a small window: headers that stand close together come with one read."""
+
+    def __init__(self, tar: RangeReader) -> None:
+        self.size_bytes = tar.size_bytes
+        self._tar = tar
+        self._begin = 0
+        self._data = b""
+        self._step = _MIN_WINDOW_BYTES
+
+    def read(self, offset: int, count: int) -> bytes:
+        begin = offset - self._begin
+        if begin < 0 or begin + count > len(self._data):
+            # Where the last window was used to its end, members are small: look further ahead.
+            is_near = 0 <= begin <= len(self._data) + BLOCK_BYTES
+            self._step = min(4 * self._step, _MAX_WINDOW_BYTES) if is_near else _MIN_WINDOW_BYTES
+            self._data = self._tar.read(offset, max(count, self._step))
+            self._begin, begin = offset, 0
+        return self._data[begin : begin + count]
 
 
 def _number(field: bytes, at: int, base: int = 8) -> int:
@@ -166,66 +245,15 @@ def _pax_records(payload: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         done += length
 
 
-def _check_end(buffer: Buffer, at: int) -> None:
-    """Require the second end block, and nothing but zeros behind it."""
-    if buffer[at + BLOCK_BYTES : at + 2 * BLOCK_BYTES] != _ZERO_BLOCK:
-        found = (
-            "one zero block ends the tar" if len(buffer) <= at + BLOCK_BYTES else "a lone zero block stands in the tar"
-        )
-        raise DamageError(at, "truncated", f"{found}, two are needed")
-    step = 1 << 20
-    for begin in range(at, len(buffer), step):
-        rest = buffer[begin : begin + step]
-        if rest.count(0) != len(rest):
-            offset = begin + len(rest) - len(rest.lstrip(b"\0"))
-            raise DamageError(
-                offset, "trailing_data", "data follows the end of the tar; readers stop there and would lose it"
-            )
-
-
-def _check_headers(buffer: Buffer, walk: _Walk) -> None:
-    """Verify every header's checksum and read the names; cut the members at the first bad header."""
-    members = walk.members
-    bad = [
-        offset
-        for offset in (_first_bad(buffer, members.headers), _first_bad(buffer, walk.other_headers))
-        if offset >= 0
-    ]
-    if bad:
-        # What the walk met behind a bad header means nothing.
-        members.damage = DamageError(min(bad), "bad_header", "the header's checksum is wrong")
-        good = int(np.searchsorted(np.array(members.headers, dtype=np.int64), min(bad)))
-        del members.starts[good:], members.headers[good:], members.sizes[good:]
-    for rows in _header_rows(buffer, members.headers):
-        members.names += _names(rows)
-    for number, name in walk.given_names.items():
-        if number < len(members.names):
-            members.names[number] = name
-
-
-def _header_rows(buffer: Buffer, offsets: list[int]) -> Iterator[Bytes]:
-    blocks = np.frombuffer(buffer, dtype=np.uint8, count=len(buffer) // BLOCK_BYTES * BLOCK_BYTES).reshape(
-        -1, BLOCK_BYTES
-    )
-    indices = np.array(offsets, dtype=np.int64) // BLOCK_BYTES
-    for begin in range(0, len(indices), _CHECK_ROWS):
-        yield blocks[indices[begin : begin + _CHECK_ROWS]]
-
-
-def _first_bad(buffer: Buffer, offsets: list[int]) -> int:
-    """Find the first header whose checksum does not fit; -1 when all do."""
-    begin = 0
-    for rows in _header_rows(buffer, offsets):
-        stated = _octal(rows[:, 148:156])
-        outside = np.delete(rows, np.s_[148:156], axis=1)
-        unsigned = outside.sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-        # Some old writers summed signed characters.
-        signed = outside.view(np.int8).sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-        bad = np.flatnonzero((stated != unsigned) & (stated != signed))
-        if len(bad):
-            return offsets[begin + int(bad[0])]
-        begin += len(rows)
-    return -1
+def _first_bad(rows: Bytes) -> int | None:
+    """Find the first header whose checksum is wrong; None when all are right."""
+    stated = _octal(rows[:, 148:156])
+    outside = np.delete(rows, np.s_[148:156], axis=1)
+    unsigned = outside.sum(axis=1, dtype=np.int64) + 8 * ord(" ")
+    # Some old writers summed signed characters.
+    signed = outside.view(np.int8).sum(axis=1, dtype=np.int64) + 8 * ord(" ")
+    bad = np.flatnonzero((stated != unsigned) & (stated != signed))
+    return int(bad[0]) if len(bad) else None
 
 
 def _octal(fields: Bytes) -> Longs:
@@ -249,13 +277,3 @@ def _names(rows: Bytes) -> list[bytes]:
     for row in np.flatnonzero(is_ustar & (rows[:, 345] != 0)):
         names[row] = rows[row, 345:500].tobytes().partition(b"\0")[0] + b"/" + names[row]
     return names
-
-
-def _dialect(buffer: Buffer, walk: _Walk) -> str:
-    if walk.extensions & {_PAX, _PAX_GLOBAL}:
-        return "pax"
-    headers = walk.members.headers
-    magic = buffer[headers[0] + 257 : headers[0] + 265] if headers else b""
-    if magic == b"ustar  \0" or walk.extensions:
-        return "gnu"
-    return "ustar" if magic.startswith(b"ustar\0") else "v7"

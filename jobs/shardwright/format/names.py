@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_UNSAFE = re.compile(r"(?P<control>[\x00-\x1f\x7f])|(?P<root>\A/)|(?:\A|/)\.\.(?:/|\Z)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
 
 
@@ -34,13 +35,12 @@ def join_name(key: str, ext: str) -> str:
 
 def unsafe_name(name: str) -> str | None:
     """Say why a name could write outside a reader's folder or garble a terminal; None when it can't."""
-    if name.startswith("/"):
-        return "the name is absolute"
-    if ".." in name.split("/"):
-        return "the name holds '..'"
-    if any(ord(char) < 32 or ord(char) == 127 for char in name):
+    match = _UNSAFE.search(name)
+    if match is None:
+        return None
+    if match["control"]:
         return "the name holds a control character"
-    return None
+    return "the name is absolute" if match["root"] else "the name holds '..'"
 
 
 def shard_name(shard_id: int, shard_digits: int) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from shardwright.errors import Problem, SampleReason
 from shardwright.format.headers import BLOCK_BYTES, MAX_MEMBER_BYTES, block_count
-from shardwright.format.members import Buffer, Members, list_members
+from shardwright.format.members import Members, RangeReader, list_members
 from shardwright.format.names import split_name, unsafe_name
 
 SAMPLES = pa.schema(
@@ -49,14 +49,14 @@ class ShardIndex(NamedTuple):
     problems: list[Problem]
 
 
-def scan_tar(buffer: Buffer, shard: str) -> ShardIndex:
+def scan_tar(tar: RangeReader, shard: str) -> ShardIndex:
     """List a tar's samples; problems are returned, never raised.
 
     Args:
-        buffer: The whole tar, mapped or in memory. Payloads are not touched.
+        tar: Its headers are read, its payloads are not.
         shard: What problems call it.
     """
-    members = list_members(buffer)
+    members = list_members(tar)
     groups = _group(members, shard)
     problems = [*groups.unsound.values(), *_repeated_keys(groups, members, shard)]
     unsound = {problem.key for problem in problems}

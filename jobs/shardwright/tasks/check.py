@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardwright.errors import Problem
+from shardwright.files import OpenFile
 from shardwright.format.names import combine_key, shard_name
 from shardwright.format.scan import ShardIndex, scan_tar
 from shardwright.tasks.streams import by_value
@@ -113,7 +113,8 @@ def _check_sidecar(shard_id: int, path: str, expected: Mapping[str, Any], job: C
 
 def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: bool) -> Iterator[Problem]:
     tar = f"{name}.tar"
-    index = _scan(f"{stem}.tar", tar)
+    with OpenFile(f"{stem}.tar") as file:
+        index = scan_tar(file, tar)
     yield from index.problems
     if index.sample_count != sample_count:
         detail = f"it has {index.sample_count:,} samples, the manifest says {sample_count:,}"
@@ -126,14 +127,6 @@ def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: 
     yield from _first_difference(tar, tar_keys, keys, "the sidecar has", index.samples["sample_offset"])
     if load and len(index.samples):
         yield from _load_first(f"{stem}.tar", tar, index)
-
-
-def _scan(path: str, name: str) -> ShardIndex:
-    with open(path, "rb") as file:
-        if not os.path.getsize(path):
-            return scan_tar(b"", name)
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
-            return scan_tar(buffer, name)
 
 
 def _load_first(path: str, name: str, index: ShardIndex) -> Iterator[Problem]:

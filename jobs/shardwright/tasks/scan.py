@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from shardwright.errors import Problem
+from shardwright.files import OpenFile
 from shardwright.format.scan import SAMPLES, ShardIndex, scan_tar
 
 SAMPLE, SHARD, PROBLEM = "sample", "shard", "problem"
@@ -72,19 +72,13 @@ def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[in
 
 
 def _scan_file(path: str) -> ShardIndex:
-    with open(path, "rb") as file:
-        head = file.read(2)
-        if head == b"\x1f\x8b":
+    with OpenFile(path) as tar:
+        if tar.read(0, 2) == b"\x1f\x8b":
             detail = "the tar is inside gzip, where payloads have no place of their own; gunzip it first"
             return ShardIndex(
                 SAMPLES.empty_table(), 0, 0, 0, 0, 0, "gzip", [Problem(path, None, 0, "compressed", detail)]
             )
-        if not head:  # an empty file can't be mapped
-            return scan_tar(b"", path)
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
-            # Headers lie apart: reading ahead would read the payloads.
-            buffer.madvise(mmap.MADV_RANDOM)
-            return scan_tar(buffer, path)
+        return scan_tar(tar, path)
 
 
 def _problem_row(problem: Problem) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from shardwright.errors import DataError, RunError
-from shardwright.files import published, read_range, write_all
+from shardwright.files import OpenFile, published, read_range, write_all
 from shardwright.format.blocks import Members, Reads, assemble, plan_reads, starts_range
 from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Longs, block_count, ustar_headers
 from shardwright.format.json_id import BadJsonError, with_json_id
@@ -153,7 +153,7 @@ class _TarWriter:
                 self._stream(source, chunk)
                 continue
             reads = plan_reads(chunk, MAX_GAP_BYTES)
-            blocks = source.read(reads, self._buffer)
+            blocks = source.read_blocks(reads, self._buffer)
             replaced = {
                 member: self._with_id(
                     blocks, int(reads.payload_blocks[member]), chunk, member, keys[begin + member], source
@@ -208,20 +208,10 @@ def _chunks(members: Members) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-class _Source:
-    """One source tar, open for range reads."""
+class _Source(OpenFile):
+    """One source tar."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._file = os.open(path, os.O_RDONLY)
-
-    def __enter__(self) -> _Source:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def read(self, reads: Reads, buffer: Bytes) -> Bytes:
+    def read_blocks(self, reads: Reads, buffer: Bytes) -> Bytes:
         """Read ranges one behind the other; the buffer is used where it is large enough."""
         blocks = buffer if reads.total_blocks <= len(buffer) else np.empty((reads.total_blocks, BLOCK_BYTES), np.uint8)
         flat = blocks.reshape(-1)
@@ -230,7 +220,7 @@ class _Source:
         return blocks
 
     def fill(self, offset: int, into: Bytes) -> None:
-        count = read_range(self._file, offset, into.data)
+        count = read_range(self.descriptor, offset, into.data)
         if count < len(into):
             raise RunError(
                 f"{self.path} at byte {offset:,}",
