@@ -100,3 +100,14 @@ def read_rows(folder: Path) -> list[Row]:
 def tree_bytes(folder: Path, patterns: Sequence[str] = ("*.tar", "*.parquet")) -> Mapping[str, bytes]:
     """Give the bytes of a dataset's files by name."""
     return {path.name: path.read_bytes() for pattern in patterns for path in sorted(folder.glob(pattern))}
+
+
+class TarInMemory:
+    """A tar's bytes, read in ranges."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size_bytes = len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.data[offset : offset + count]

@@ -257,7 +257,7 @@ def _first_bad(rows: Bytes) -> int | None:
 
 
 def _octal(fields: Bytes) -> Longs:
-    """Read octal fields, one a row: leading blanks, digits, then anything."""
+    """Read octal fields, one a row: digits between blanks and NULs; -1 where anything else stands."""
     values = np.zeros(len(fields), dtype=np.int64)
     ended = np.zeros(len(fields), dtype=bool)
     begun = np.zeros(len(fields), dtype=bool)
@@ -266,7 +266,8 @@ def _octal(fields: Bytes) -> Longs:
         ended |= begun & ~is_digit
         begun |= is_digit
         values = np.where(is_digit & ~ended, values * 8 + (column & 7), values)
-    return values
+    is_legal = ((fields >= ord("0")) & (fields <= ord("7"))) | (fields == ord(" ")) | (fields == 0)
+    return np.where(is_legal.all(axis=1), values, -1)
 
 
 def _names(rows: Bytes) -> list[bytes]:
