@@ -1,0 +1,253 @@
+"""The shard writer, without Spark: rows of ``exports`` in, a tar and a sidecar out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardwright.errors import DataError, RunError
+from shardwright.format.scan import scan_tar
+from shardwright.format.sidecar import SidecarColumn, read_receipt
+from shardwright.tasks import write
+from shardwright.tasks.write import WriteJob, write_shards
+from tests.builders import TarInMemory, read_tar, sample_members, tar_bytes
+
+COLUMNS = (
+    SidecarColumn("key", "key", pa.field("key", pa.string())),
+    SidecarColumn("score", "score", pa.field("score", pa.float32())),
+    SidecarColumn("source_key", "source_key", pa.field("source_key", pa.string())),
+)
+KEYS = [f"k{number}" for number in range(7)]
+MEMBERS = [member for key in KEYS for member in sample_members(key)]
+
+
+def make_job(root: Path, *, json_id_field: str | None = "key") -> WriteJob:
+    output = root / "out"
+    (output / ".staging").mkdir(parents=True, exist_ok=True)
+    return WriteJob(
+        dataset_root=str(root),
+        output_root=str(output),
+        staging=str(output / ".staging"),
+        shard_digits=5,
+        json_id_field=json_id_field,
+        columns=COLUMNS,
+        source_key_col="source_key",
+        source_shard_col="source_shard",
+    )
+
+
+def rows_of(data: bytes, name: str = "source.tar", keep: list[int] | None = None, per_shard: int = 3) -> pa.Table:
+    """Lay the samples of a tar out as ``exports`` would."""
+    samples = scan_tar(TarInMemory(data), name).samples
+    samples = samples.take(keep if keep is not None else list(range(len(samples))))
+    count = len(samples)
+    return pa.table(
+        {
+            "shard_id": pa.array([rank // per_shard for rank in range(count)], pa.int64()),
+            "position": pa.array([rank % per_shard for rank in range(count)], pa.int64()),
+            "key": [f"{rank:03d}" for rank in range(count)],
+            "source_key": samples["key"],
+            "source_shard": [name] * count,
+            "member_exts": samples["member_exts"],
+            "payload_offsets": samples["payload_offsets"],
+            "payload_bytes": samples["payload_bytes"],
+            "score": pa.array([rank / 2 for rank in range(count)], pa.float64()),
+        }
+    )
+
+
+def written(rows: pa.Table, job: WriteJob) -> list[dict[str, object]]:
+    return [row for batch in write_shards(rows.to_batches(), job) for row in batch.to_pylist()]
+
+
+def output_bytes(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / "out").iterdir()) if path.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "source.tar").write_bytes(tar_bytes(MEMBERS))
+    return tmp_path
+
+
+def test_write_renames_members_and_changes_nothing_else_but_the_json_id(root: Path) -> None:
+    manifest = written(rows_of(tar_bytes(MEMBERS), keep=[0, 2, 3, 6]), make_job(root))
+    source = dict(MEMBERS)
+    found = [member for name in ("00000", "00001") for member in read_tar(root / "out" / f"{name}.tar")]
+    expected = []
+    for key, old in zip(["000", "001", "002", "003"], ["k0", "k2", "k3", "k6"], strict=True):
+        text = json.dumps({**json.loads(source[f"{old}.json"]), "key": key}).encode()
+        expected += [(f"{key}.jpg", source[f"{old}.jpg"]), (f"{key}.txt", source[f"{old}.txt"]), (f"{key}.json", text)]
+    assert found == expected
+    sidecar = pq.read_table(root / "out" / "00000.parquet")
+    assert sidecar.to_pylist() == [
+        {"key": f"00{rank}", "score": rank / 2, "source_key": old} for rank, old in enumerate(["k0", "k2", "k3"])
+    ]
+    assert sidecar.schema.field("score").type == pa.float32()
+    for row in manifest:
+        tar = (root / "out" / f"{row['shard_name']}.tar").read_bytes()
+        assert (row["shard_bytes"], row["checksum"]) == (len(tar), f"xxh3-128:{xxhash.xxh3_128(tar).hexdigest()}")
+        assert len(tar) % 10_240 == 0
+        assert tar.endswith(bytes(1024))
+        receipt = read_receipt(pq.read_metadata(root / "out" / f"{row['shard_name']}.parquet").metadata)
+        assert receipt is not None
+        assert (receipt.sample_count, receipt.shard_bytes, receipt.checksum) == (
+            row["sample_count"],
+            row["shard_bytes"],
+            row["checksum"],
+        )
+    assert [(row["shard_id"], row["sample_count"]) for row in manifest] == [(0, 3), (1, 1)]
+
+
+def test_write_equals_tarfile_byte_for_byte_where_no_json_changes(root: Path) -> None:
+    rows = rows_of(tar_bytes(MEMBERS), per_shard=100)
+    written(rows, make_job(root, json_id_field=None))
+    renamed = [(f"{KEYS.index(name.split('.')[0]):03d}.{name.split('.', 1)[1]}", payload) for name, payload in MEMBERS]
+    assert (root / "out" / "00000.tar").read_bytes() == tar_bytes(renamed)
+
+
+def test_write_makes_the_golden_shard(root: Path) -> None:
+    """Bytes of tars are a promise: whoever changes them changes checksums everywhere."""
+    members = [("a.jpg", b"\xff\xd8image"), ("a.json", b'{"key": "a", "n": 1}'), ("b.txt", b"")]
+    (root / "source.tar").write_bytes(tar_bytes(members))
+    written(rows_of(tar_bytes(members)), make_job(root))
+    golden = Path(__file__).parents[1] / "golden" / "00000.tar"
+    assert (root / "out" / "00000.tar").read_bytes() == golden.read_bytes()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=7))
+def test_write_gives_the_same_bytes_however_rows_are_batched(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
+    outputs = []
+    for batches in ([100], sizes):
+        root = tmp_path_factory.mktemp("batched")
+        (root / "source.tar").write_bytes(tar_bytes(MEMBERS))
+        table = rows_of(tar_bytes(MEMBERS))
+
+        def cut(table: pa.Table = table, batches: list[int] = batches) -> Iterator[pa.RecordBatch]:
+            done = 0
+            while done < len(table):
+                for size in batches:
+                    yield from table.slice(done, size).to_batches()
+                    done += size
+
+        list(write_shards(cut(), make_job(root)))
+        outputs.append(output_bytes(root))
+    assert outputs[0] == outputs[1]
+
+
+def test_write_gives_the_same_bytes_for_every_dialect_of_the_source(tmp_path_factory: pytest.TempPathFactory) -> None:
+    outputs = []
+    for tar_format, mtime in ((tarfile.USTAR_FORMAT, 0), (tarfile.GNU_FORMAT, 7), (tarfile.PAX_FORMAT, 1.5)):
+        other = tmp_path_factory.mktemp("dialect")
+        data = tar_bytes(MEMBERS, tar_format, mtime)
+        (other / "source.tar").write_bytes(data)
+        written(rows_of(data), make_job(other))
+        outputs.append(output_bytes(other))
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+@pytest.mark.parametrize("buffer_bytes", [512, 1024, 4096])
+def test_write_copies_members_larger_than_its_buffer(
+    root: Path, monkeypatch: pytest.MonkeyPatch, buffer_bytes: int
+) -> None:
+    written(rows_of(tar_bytes(MEMBERS)), make_job(root))
+    expected = output_bytes(root)
+    for path in (root / "out").glob("0*"):
+        path.unlink()
+    monkeypatch.setattr(write, "BUFFER_BYTES", buffer_bytes)
+    written(rows_of(tar_bytes(MEMBERS)), make_job(root))
+    assert output_bytes(root) == expected
+
+
+def test_write_does_not_copy_what_stands_in_the_sources_padding(root: Path) -> None:
+    clean = tar_bytes(MEMBERS)
+    dirty = bytearray(clean)
+    for row in scan_tar(TarInMemory(clean), "").samples.to_pylist():
+        for offset, size in zip(row["payload_offsets"], row["payload_bytes"], strict=True):
+            dirty[offset + size : offset + size + -size % 512] = b"!" * (-size % 512)
+    written(rows_of(clean), make_job(root))
+    expected = output_bytes(root)
+    for path in (root / "out").glob("0*"):
+        path.unlink()
+    (root / "source.tar").write_bytes(dirty)
+    written(rows_of(clean), make_job(root))
+    assert output_bytes(root) == expected
+
+
+def test_write_leaves_nothing_behind_when_it_fails(root: Path) -> None:
+    rows = rows_of(tar_bytes(MEMBERS))
+    (root / "source.tar").write_bytes(tar_bytes(MEMBERS)[:3000])
+    with pytest.raises(RunError, match="changed since it was indexed"):
+        written(rows, make_job(root))
+    assert list((root / "out").iterdir()) == [root / "out" / ".staging"]
+    assert not list((root / "out" / ".staging").iterdir())
+
+
+def test_write_names_the_json_member_that_is_no_object(root: Path) -> None:
+    members = [("a.jpg", b"1"), ("a.json", b"[1]")]
+    (root / "source.tar").write_bytes(tar_bytes(members))
+    with pytest.raises(DataError, match=r"source\.tar: JSON member at byte 1,536: bad_json"):
+        written(rows_of(tar_bytes(members)), make_job(root))
+
+
+def test_write_does_not_write_a_finished_shard_again(root: Path) -> None:
+    first = written(rows_of(tar_bytes(MEMBERS)), make_job(root))
+    stamps = {path: path.stat().st_mtime_ns for path in (root / "out").glob("0*")}
+    (root / "out" / "00001.parquet").unlink()
+    assert written(rows_of(tar_bytes(MEMBERS)), make_job(root)) == first
+    again = {path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert again == {"00001.tar", "00001.parquet"}
+
+
+def test_write_keeps_whole_exts_and_empty_payloads(root: Path) -> None:
+    members = [("x.seg.png", b"1"), ("x.depth.png", b""), ("x.JPG", b"3")]
+    (root / "source.tar").write_bytes(tar_bytes(members))
+    written(rows_of(tar_bytes(members)), make_job(root))
+    assert read_tar(root / "out" / "00000.tar") == [("000.seg.png", b"1"), ("000.depth.png", b""), ("000.JPG", b"3")]
+
+
+def test_write_stays_under_300_mib_for_a_5_gb_shard(tmp_path: Path) -> None:
+    """99,000 members of 50 kB from a sparse source; only the last step, the write to disk, is left out."""
+    program = textwrap.dedent(
+        """
+        import os, resource, sys
+        import pyarrow as pa
+        from shardwright.tasks import write
+        from shardwright.format.sidecar import SidecarColumn
+
+        root = sys.argv[1]
+        with open(os.path.join(root, "source.tar"), "wb") as file:
+            file.truncate(99_000 * 50_176 + 1024)
+        os.makedirs(os.path.join(root, "out", ".staging"))
+        write.write_all = lambda descriptor, data: None  # the disk is not what is measured
+        rows = pa.RecordBatch.from_pylist([
+            {"shard_id": 0, "key": f"{n:03d}", "source_shard": "source.tar", "member_exts": ["jpg"] * 1000,
+             "payload_offsets": [(n * 1000 + i) * 50_176 + 512 for i in range(1000)], "payload_bytes": [50_000] * 1000}
+            for n in range(99)])
+        columns = (SidecarColumn("key", "key", pa.field("key", pa.string())),)
+        out = os.path.join(root, "out")
+        job = write.WriteJob(root, out, os.path.join(out, ".staging"), 5, None, columns, "k", "s")
+        write._finished = lambda path: None
+        (manifest,) = [row for batch in write.write_shards([rows], job) for row in batch.to_pylist()]
+        print(manifest["shard_bytes"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    shard_bytes, peak_kib = map(int, done.stdout.split())
+    assert shard_bytes > 4_900_000_000
+    assert peak_kib < 300 * 1024
