@@ -55,9 +55,11 @@ def save_metadata(
         raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))
     _require_target(dataset, path)
     job = _save_job(dataset, metadata, path, columns)
-    expected = count_rows(dataset)
+    row_counts = count_rows(dataset)
+    expected = sum(row_counts.values())
+    empty = [stem for stem, (source_path, _) in job.files.items() if not row_counts[source_path]]
     with run_errors("save-metadata"):
-        saved = _saved(spark, metadata, job).collect()
+        saved = _saved(spark, metadata, job, empty).collect()
     row_count = sum(row["row_count"] for row in saved)
     if row_count != expected or len(saved) != len(job.files):
         raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
@@ -119,7 +121,7 @@ def _require_target(dataset: Dataset, path: str | None) -> None:
         )
 
 
-def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob) -> DataFrame:
+def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequence[str]) -> DataFrame:
     if not job.computed:
         count = len(job.files)
         numbers = spark.range(0, count, 1, min(count, 4 * parallelism(spark)))
@@ -129,5 +131,9 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob) -> DataFrame:
         F.col("_metadata.row_index").alias("row_index"),
         *(column(name).alias(arriving) for name, arriving in job.computed.items()),
     )
+    for stem in empty:
+        # A sidecar without rows is written too: a row without a number stands for it.
+        nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in rows.schema.fields[1:]]
+        rows = rows.unionByName(spark.range(1).select(F.lit(stem).alias(STEM), *nothing))
     placed = rows.repartition(min(len(job.files), 4 * parallelism(spark)), STEM).sortWithinPartitions(STEM, "row_index")
     return placed.mapInArrow(partial(save_sidecars, job=job), _SAVED_SCHEMA)

@@ -133,12 +133,12 @@ def _report(size: Size, kept: int, runs: dict[str, list[Run]]) -> str:
     lines = [
         "# Export, timed",
         "",
-        f"- Command: `python tests/benchmarks/export.py {_options()}`".replace(" `", "`"),
+        f"- Command: `{' '.join(['python', 'tests/benchmarks/export.py', *_options()])}`",
         f"- Date: {dt.datetime.now(dt.timezone.utc).date():%Y-%m-%d}. Machine: {_machine()}.",
         f"- Source: {size.samples:,} samples in {size.shards} shards, images of "
         f"{size.mean_image_bytes:,} bytes on average; `{WHERE}` keeps {kept:,} of them, written "
         f"as shards of {SAMPLES_PER_SHARD:,}. Every way kept the same samples.",
-        f"- Whole processes, cold, in turn, {len(next(iter(runs.values())))} times each; session "
+        f"- Whole processes, cold, in turn, runs of each: {len(next(iter(runs.values())))}; session "
         "start and index included; source in the page cache; nothing is synced to disk.",
         "",
         "| way | median s | min-max s | x NeMo's way | Python worker MiB | JVM MiB | other MiB |",
@@ -161,7 +161,7 @@ def _peak(mib: Sequence[float]) -> str:
     return f"{max(mib):.0f}" if max(mib) else "-"
 
 
-def _options() -> str:
+def _options() -> list[str]:
     """Give the options as typed, but for the place of the data, which is this machine's own."""
     words = iter(sys.argv[1:])
     kept = []
@@ -170,7 +170,7 @@ def _options() -> str:
             next(words)
         elif not word.startswith("--data="):
             kept.append(word)
-    return " ".join(kept)
+    return kept
 
 
 def _machine() -> str:

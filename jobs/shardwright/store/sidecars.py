@@ -51,11 +51,13 @@ def sidecar_receipt(dataset: Dataset) -> Receipt | None:
     return read_receipt(pq.read_metadata(sidecar.path).metadata) if sidecar else None
 
 
-def count_rows(dataset: Dataset) -> int:
-    """Count the rows of all sidecars, from their footers."""
+def count_rows(dataset: Dataset) -> dict[str, int]:
+    """Count the rows of each sidecar, from its footer, by path."""
     paths = [shard.sidecar.path for shard in dataset.shards if shard.sidecar]
     with ThreadPoolExecutor(8) as pool:
-        return sum(metadata.num_rows for metadata in pool.map(pq.read_metadata, paths))
+        return {
+            path: metadata.num_rows for path, metadata in zip(paths, pool.map(pq.read_metadata, paths), strict=True)
+        }
 
 
 def read_metadata(spark: SparkSession, dataset: Dataset, schema: pa.Schema) -> DataFrame:

@@ -36,11 +36,12 @@ def save_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[p
     """Write the sidecars whose rows arrive.
 
     Args:
-        batches: ``shard_stem`` and the columns of ``job.computed``, ordered by shard and row.
+        batches: ``shard_stem``, ``row_index`` and the columns of ``job.computed``, ordered by the first
+            two; one row without a ``row_index`` stands for a sidecar without rows.
     """
     for stem, rows in by_value(batches, "shard_stem"):
         source, target = job.files[stem]
-        yield _save(source, target, rows, job)
+        yield _save(source, target, (batch.filter(batch.column("row_index").is_valid()) for batch in rows), job)
 
 
 def copy_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[pa.RecordBatch]:
@@ -103,7 +104,7 @@ class _Rows:
         if self._batches is None:
             return None
         have = sum(len(batch) for batch in self._waiting)
-        while have < count:
+        while have < count or not self._waiting:
             batch = next(self._batches, None)
             if batch is None:
                 raise _changed(source)
