@@ -6,8 +6,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,9 +18,16 @@ from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.errors import RequestError, RunError, ShardwrightError
 from shardwright.files import absolute
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
-class _Terminated(BaseException):
-    """SIGTERM arrived; everything above a verb unwinds as it does for Ctrl-C."""
+
+class _Interrupted(BaseException):
+    """A signal asked the process to stop; everything above a verb unwinds."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -27,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("shardwright").setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _terminate)
+    _stop_on_signals()
     as_json = "--json" in words
     try:
         cli.main(words, prog_name="shardwright", standalone_mode=False)
@@ -38,10 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = stop.exit_code
     except ShardwrightError as error:
         code = _fail(str(error), error.exit_code, as_json, problems=[problem._asdict() for problem in error.problems])
-    except (KeyboardInterrupt, click.Abort):
-        code = _fail("Interrupted. Nothing was committed; run the same command again to go on.", 130, as_json)
-    except _Terminated:
-        code = _fail("Terminated. Nothing was committed; run the same command again to go on.", 143, as_json)
+    except _Interrupted as stop:
+        again = "Nothing was committed; run the same command again to go on."
+        code = _fail(f"interrupted by signal {stop.exit_code - 128}. {again}", stop.exit_code, as_json)
     except OSError as error:
         failure = RunError(
             error.filename or "storage", error.strerror or str(error), "Run the same command again to go on"
@@ -51,8 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
+def _stop_on_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise _Interrupted(number)
+
+
+@contextmanager
+def _session() -> Iterator[SparkSession]:
+    """Give a session; Ctrl-C goes on meaning what it means here, though pyspark sets a handler of its own."""
+    # Spark is imported once the words are known to be right.
+    from shardwright.store.session import session
+
+    with session() as spark:
+        _stop_on_signals()
+        yield spark
 
 
 def _fail(
@@ -80,9 +103,8 @@ def cli() -> None:
 def index_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Read every tar's headers and remember where each sample lies."""
     from shardwright.index import index_dataset
-    from shardwright.store.session import session
 
-    with session() as spark:
+    with _session() as spark:
         return index_dataset(spark, SourceSettings(absolute(dataset), **words))
 
 
@@ -95,11 +117,10 @@ def index_command(dataset: str, **words: Any) -> dict[str, Any]:
 def filter_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Store which samples stay and why the others do not; copy nothing."""
     from shardwright.filter import filter_dataset
-    from shardwright.store.session import session
 
     selection = _selection(words)
     source = SourceSettings(absolute(dataset), **words)
-    with session() as spark:
+    with _session() as spark:
         return filter_dataset(spark, source, selection)
 
 
@@ -146,14 +167,13 @@ def reshard_command(**words: Any) -> dict[str, Any]:
 def save_metadata_command(dataset: str, path: str | None, columns: str | None, **words: Any) -> dict[str, Any]:
     """Write the sidecars' metadata to another folder, one file a shard."""
     from shardwright.save_metadata import save_metadata
-    from shardwright.store.session import session
 
     if path is None:
         raise RequestError(
             "save-metadata", "no PATH was given, and there is nothing new to write", "Pass a folder for the copy"
         )
     names = [name.strip() for name in columns.split(",")] if columns else None
-    with session() as spark:
+    with _session() as spark:
         return save_metadata(spark, SourceSettings(absolute(dataset), **words), absolute(path), names)
 
 
@@ -166,10 +186,9 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 @options.verb
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
-    from shardwright.store.session import session
     from shardwright.verify import verify_output
 
-    with session() as spark:
+    with _session() as spark:
         return verify_output(spark, absolute(output), tables, deep=deep)
 
 
@@ -179,9 +198,8 @@ def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any
 def history_command(output_or_tables: str) -> dict[str, Any]:
     """List the committed snapshots, newest first."""
     from shardwright.history import list_history
-    from shardwright.store.session import session
 
-    with session() as spark:
+    with _session() as spark:
         return list_history(spark, output_or_tables)
 
 
@@ -189,11 +207,9 @@ def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
     source_words = {name: words.pop(name) for name in ("tables", "recursive", "unmatched_rows", "id_col")}
     source = SourceSettings(absolute(words.pop("dataset")), **source_words)
     settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
-    # Spark is imported once the words are known to be right.
     from shardwright.export import export_dataset
-    from shardwright.store.session import session
 
-    with session() as spark:
+    with _session() as spark:
         return export_dataset(spark, settings)
 
 

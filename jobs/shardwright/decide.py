@@ -169,7 +169,7 @@ def _decide_with_metadata(
 
 def _paired(joined: DataFrame, index_columns: list[str], columns: Mapping[str, str]) -> DataFrame:
     reason = F.coalesce("drop_reason", "row_drop_reason").alias("drop_reason")
-    return joined.select(*index_columns, *columns.values(), reason)
+    return joined.select(*index_columns, *map(column, columns.values()), reason)
 
 
 def _rows(

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from shardwright.config import ExportSettings
 from shardwright.errors import CountsError, DataError
+from shardwright.frames.columns import column
 from shardwright.index import indexed
 from shardwright.metadata import Metadata
 from shardwright.plan import Request, make_plan, resolve_request, sidecar_columns
@@ -104,7 +105,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> li
     rows = (
         request.tables.read(spark, EXPORTS)
         .filter(F.col("snapshot_id") == request.snapshot_id)
-        .select(*pointers, *sorted(needed - set(pointers)))
+        .select(*pointers, *map(column, sorted(needed - set(pointers))))
         .repartition(min(plan["shard_count"], _MAX_TASKS), "shard_id")
         .sortWithinPartitions("shard_id", "position")
     )

@@ -18,6 +18,7 @@ from shardwright.format.headers import NAME_BYTES, ustar_split
 from shardwright.format.names import join_name, position_digits
 from shardwright.format.sidecar import SidecarColumn
 from shardwright.frames import pairs
+from shardwright.frames.columns import column
 from shardwright.frames.layout import with_layout, with_new_key
 from shardwright.index import Index, choose_index_tables
 from shardwright.metadata import Metadata, load_metadata, require_selection
@@ -178,7 +179,7 @@ def _export_rows(request: Request, placed: DataFrame, columns: Mapping[str, str]
         "member_exts",
         "payload_offsets",
         "payload_bytes",
-        *columns.values(),
+        *map(column, columns.values()),
     ).sortWithinPartitions("shard_id", "position")
 
 

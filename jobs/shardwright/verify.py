@@ -167,4 +167,5 @@ def _check_tables(spark: SparkSession, tables: Tables, manifest: Mapping[str, An
 
 
 def _collect(problems: DataFrame) -> list[Problem]:
-    return sorted(Problem(*row) for row in problems.collect())
+    found = [Problem(*row) for row in problems.collect()]
+    return sorted(found, key=lambda problem: (problem.shard, problem.offset or 0, problem.reason, problem.key or ""))

@@ -9,8 +9,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 _NOT_A_NAME = re.compile(r"\W")
-# What Delta refuses in a column's name without column mapping, which would raise the table's protocol.
-_DELTA_REFUSES = re.compile(r"[ ,;{}()\n\t=]")
+# What Delta refuses in a column's name without column mapping, which would raise the table's protocol; and the
+# dot, which Spark's mapInArrow takes for a field of a struct.
+_REFUSED = re.compile(r"[ ,;{}()\n\t=.]")
 
 
 def column(name: str) -> Column:
@@ -21,14 +22,14 @@ def column(name: str) -> Column:
 def table_columns(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     """Map metadata columns to their names in ``exports``.
 
-    A name that Delta refuses, or that equals a taken one but for case, becomes ``meta_<name>`` with
+    A name that Delta or Spark refuses, or that equals a taken one but for case, becomes ``meta_<name>`` with
     other characters as ``_``; ``_2``, ``_3``, … where that is taken too.
     """
     used = {name.lower() for name in taken}
     mapping: dict[str, str] = {}
     for name in names:
         candidate = name
-        if name.lower() in used or _DELTA_REFUSES.search(name) or not name:
+        if name.lower() in used or _REFUSED.search(name) or not name:
             stem = f"meta_{_NOT_A_NAME.sub('_', name)}"
             candidate, count = stem, 1
             while candidate.lower() in used:

@@ -123,7 +123,7 @@ def append_rows(
 ) -> None:
     """Append rows that the driver made: one for each shard, problem or snapshot."""
     names = table_schema(table)
-    values = [tuple({"snapshot_id": snapshot_id, **row}.get(name) for name in names) for row in rows]
+    values = [tuple({**row, "snapshot_id": snapshot_id}.get(name) for name in names) for row in rows]
     frame = spark.createDataFrame(values, SCHEMAS[table]).coalesce(1)
     append(tables, table, frame, snapshot_id, provenance)
 

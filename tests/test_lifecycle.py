@@ -1,0 +1,248 @@
+"""An export's life: planned, written, interrupted, completed, reported, exported again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardwright import export
+from shardwright.errors import RunError
+from tests.builders import read_rows, read_samples, sample_members, tree_bytes, write_dataset, write_shard
+from tests.conftest import Outcome
+
+pytestmark = pytest.mark.spark
+Run = Callable[..., Outcome]
+KEEP = ["--where", "aesthetic_score >= 0.5", "--samples-per-shard", 4]
+
+
+def test_dry_run_counts_as_the_export_does_and_writes_nothing(run: Run, dataset: Path, tmp_path: Path) -> None:
+    planned = run("export", dataset, tmp_path / "out", *KEEP, "--no-json-id", "--dry-run").result
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    written = run("export", dataset, tmp_path / "out", *KEEP, "--no-json-id").result
+    names = ("snapshot_id", "shards", "indexed", "kept", "dropped", "rejected", "drops")
+    assert {name: planned[name] for name in names} == {name: written[name] for name in names}
+    payload = sum(
+        len(member) + -len(member) % 512 + 512
+        for sample in read_samples(tmp_path / "out").values()
+        for member in sample.values()
+    )
+    assert (planned["bytes"], planned["exported"]) == (payload, 0)
+    assert run("export", dataset, tmp_path / "again", *KEEP, "--dry-run").result["kept"] == 15
+
+
+def test_the_same_export_again_writes_nothing_and_other_settings_are_refused(
+    run: Run, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = run("export", dataset, out, *KEEP)
+    stamps = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    again = run("export", dataset, out, *KEEP)
+    assert (again.code, {**again.result, "seconds": 0}) == (0, {**first.result, "seconds": 0})
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == stamps
+    other = run("export", dataset, out, *KEEP[:2], "--samples-per-shard", 5)
+    assert (other.code, "samples_per_shard was 4 and now is 5" in other.result["error"]) == (2, True)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").unlink()
+    assert run("export", dataset, out, *KEEP).code == 0
+    found = json.loads((out / "manifest.json").read_text())
+    assert {name: value for name, value in found.items() if not name.endswith("_at")} == {
+        name: value for name, value in manifest.items() if not name.endswith("_at")
+    }
+    os.utime(dataset / "00001.tar")
+    changed = run("export", dataset, out, *KEEP)
+    assert (changed.code, "with other inputs: shards was" in changed.result["error"]) == (2, True)
+
+
+@pytest.mark.parametrize("step", ["_write", "append_rows", "finish_output"])
+def test_an_export_that_fails_at_any_step_is_completed_by_the_same_command(
+    run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    assert run("export", dataset, tmp_path / "whole", *KEEP).code == 0
+    out = tmp_path / "out"
+
+    def fail(*_: object, **__: object) -> None:
+        raise RunError(step, "the power went", "Run it again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, step, fail)
+        assert run("export", dataset, out, *KEEP).code == 3
+    assert not (out / "manifest.json").exists()
+    assert (out / ".shardwright" / "plan.json").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    done = run("export", dataset, out, *KEEP)
+    assert (done.code, done.result["exported"]) == (0, 15)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path in stamps} == stamps
+    assert tree_bytes(out) == tree_bytes(tmp_path / "whole")
+    assert run("verify", out).code == 0
+    assert not (out / ".shardwright").exists()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_an_interrupted_process_leaves_what_the_same_command_completes(
+    run: Run, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    dataset = write_dataset(tmp_path / "data", 2, 60)
+    out = tmp_path / "out"
+    words = ["reshard", str(dataset), str(out), "--samples-per-shard", "2", "--json"]
+    program = [sys.executable, "-m", "shardwright", *words]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(out.glob("*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(sent)
+        stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    if code > 0:
+        assert json.loads(stdout)["exit_code"] == code
+    assert not (out / "manifest.json").exists()
+    done = run(*words[:-1])
+    assert (done.code, done.result["exported"], done.result["shards"]) == (0, 120, 60)
+    assert run("verify", out).code == 0
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_an_unchanged_shard_is_not_scanned_twice(run: Run, dataset: Path) -> None:
+    scanned = [run("index", dataset).result["scanned_shards"], run("index", dataset).result["scanned_shards"]]
+    shard = dataset / "00001.tar"
+    shard.write_bytes(shard.read_bytes() + bytes(10_240))
+    changed = run("index", dataset).result
+    assert changed.get("indexed") == 30, changed
+    (dataset / "00002.tar").unlink()
+    (dataset / "00002.parquet").unlink()
+    fewer = run("index", dataset).result
+    assert [*scanned, changed["scanned_shards"], fewer["scanned_shards"]] == [3, 0, 1, 0]
+    assert (changed["indexed"], fewer["indexed"], fewer["shards"]) == (30, 20, 2)
+    rules = ["--where", "aesthetic_score < 0.2", "--samples-per-shard", 9]
+    done = run("export", dataset, dataset.parent / "out", *rules)
+    assert (done.code, done.result["indexed"], done.result["kept"]) == (0, 20, 4)
+
+
+def test_filter_stores_decisions_that_export_takes(run: Run, dataset: Path, tmp_path: Path) -> None:
+    rules = ["--rule", "high=aesthetic_score >= 0.5", "--rule", "safe=nsfw_score < 0.5"]
+    first = run("filter", dataset, *rules).result
+    assert (first["indexed"], first["kept"], first["dropped"]) == (30, 6, 24)
+    assert first["drops"] == {"high": 15, "safe": 9}
+    assert run("filter", dataset, *rules).result["snapshot_id"] == first["snapshot_id"]
+    second = run("filter", dataset, "--where", "aesthetic_score < 0.1").result
+    latest = run("export", dataset, tmp_path / "latest", "--decisions", "latest").result
+    by_id = run("export", dataset, tmp_path / "by_id", "--decisions", first["snapshot_id"]).result
+    direct = run("export", dataset, tmp_path / "direct", *rules).result
+    assert (latest["kept"], by_id["kept"]) == (second["kept"], first["kept"]) == (3, 6)
+    assert by_id["drops"] == direct["drops"]
+    assert tree_bytes(tmp_path / "by_id") == tree_bytes(tmp_path / "direct")
+    os.utime(dataset / "00000.tar")
+    stale = run("export", dataset, tmp_path / "stale", "--decisions", first["snapshot_id"])
+    assert (stale.code, "of this dataset as it is now" in stale.result["error"]) == (2, True)
+    operations = [row["operation"] for row in run("history", dataset).result["snapshots"]]
+    assert operations == ["index", "filter", "filter", "index"]
+
+
+def test_nan_and_null_do_not_meet_a_condition_and_are_written_as_they_are(run: Run, tmp_path: Path) -> None:
+    keys = ["nan", "null", "low", "high"]
+    table = pa.table({"key": keys, "score": [float("nan"), None, 0.1, 0.9], "flag": [1, None, 0, 1]})
+    write_shard(tmp_path / "data", "s", [member for key in keys for member in sample_members(key)], table)
+    kept = {}
+    for name, words in {
+        "above": ["--where", "score > 0.5"],
+        "not_below": ["--where", "NOT (score < 0.5)"],
+        "isnan": ["--where", "isnan(score) OR score > 0.5"],
+        "nanvl": ["--where", "nanvl(score, 1) > 0.5"],
+        "text": ["--where", "'isnan(score)' = 'isnan(score)'"],
+        "flag": ["--filter-column", "flag"],
+    }.items():
+        assert run("export", tmp_path / "data", tmp_path / name, *words).code == 0
+        kept[name] = [row["source_key"] for row in read_rows(tmp_path / name)]
+    assert kept == {
+        "above": ["high"],
+        "not_below": ["high"],
+        "isnan": ["nan", "high"],
+        "nanvl": ["nan", "high"],
+        "text": keys,
+        "flag": ["nan", "high"],
+    }
+    assert str(read_rows(tmp_path / "text")[0]["score"]) == "nan"
+
+
+def test_arrow_types_and_odd_names_survive(run: Run, tmp_path: Path) -> None:
+    key = pa.array(["a", "b"])
+    columns = {
+        "key": key,
+        "u8": pa.array([1, None], pa.uint8()),
+        "u64": pa.array([2**64 - 1, 0], pa.uint64()),
+        "half": pa.array([1.5, None], pa.float32()),
+        "label": pa.array(["x", None]).dictionary_encode(),
+        "vector": pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)),
+        "naive": pa.array([1, None], pa.timestamp("ms")),
+        "zoned": pa.array([1, None], pa.timestamp("us", "Europe/Berlin")),
+        "day": pa.array([1, None], pa.date32()),
+        "price": pa.array([None, None], pa.decimal128(9, 2)),
+        "nothing": pa.nulls(2),
+        "big": pa.array(["y", "z"], pa.large_string()),
+        "raw": pa.array([b"\xff", None], pa.binary()),
+        "nested": pa.array([{"a": [1], "b": {"c": "d"}}, None]),
+        "with space, comma": pa.array([1, 2]),
+        "a.dot": pa.array([3, 4]),
+        "Position": pa.array([5, 6]),
+        "shard_path": pa.array(["p", "q"]),
+    }
+    table = pa.table(columns)
+    write_shard(tmp_path / "data", "s", [*sample_members("a"), *sample_members("b")], table)
+    done = run(
+        "export",
+        tmp_path / "data",
+        tmp_path / "out",
+        "--where",
+        "`with space, comma` > 0 AND `a.dot` > 0 AND Position > 0",
+    )
+    assert done.code == 0, done.result
+    found = pq.read_table(tmp_path / "out" / "00000.parquet")
+    assert found.drop_columns(["key", "source_key", "source_shard"]).equals(table.drop_columns(["key"]))
+    mapping = json.loads((tmp_path / "out" / "manifest.json").read_text())["columns"]
+    assert {name: mapping[name] for name in ("with space, comma", "a.dot", "Position", "shard_path")} == {
+        "with space, comma": "meta_with_space__comma",
+        "a.dot": "meta_a_dot",
+        "Position": "meta_Position",
+        "shard_path": "meta_shard_path",
+    }
+    kept = run("export", tmp_path / "data", tmp_path / "kept", "--where", "true", "--keys", "source")
+    assert kept.code == 0, kept.result
+    same = pq.read_table(tmp_path / "kept" / "00000.parquet")
+    assert same.select(table.column_names).equals(table)
+    assert read_samples(tmp_path / "kept") == read_samples(tmp_path / "data")
+
+
+def test_an_output_is_exported_again_with_its_immediate_source(run: Run, dataset: Path, tmp_path: Path) -> None:
+    assert run("export", dataset, tmp_path / "one", *KEEP).code == 0
+    assert run("reshard", tmp_path / "one", tmp_path / "two", "--samples-per-shard", 6).code == 0
+    first, second = read_rows(tmp_path / "one"), read_rows(tmp_path / "two")
+    assert [row["source_key"] for row in second] == [row["key"] for row in first]
+    assert list(second[0]) == list(first[0])
+    rows = [{"key": "a", "source_key": "mine"}]
+    write_shard(tmp_path / "own", "s", sample_members("a"), rows)
+    refused = run("reshard", tmp_path / "own", tmp_path / "three", "--samples-per-shard", 6)
+    assert (refused.code, "Pass another --source-key-col" in refused.result["error"]) == (2, True)
+    done = run(
+        "reshard", tmp_path / "own", tmp_path / "three", "--samples-per-shard", 6, "--source-key-col", "from_key"
+    )
+    assert done.code == 0
+    assert [(row["source_key"], row["from_key"]) for row in read_rows(tmp_path / "three")] == [("mine", "a")]
+
+
+def test_a_dataset_without_sidecars_is_resharded(run: Run, tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", "s", [*sample_members("a"), *sample_members("b")], None)
+    assert run("reshard", tmp_path / "data", tmp_path / "out", "--samples-per-shard", 1).code == 0
+    assert read_rows(tmp_path / "out") == [
+        {"key": "00000", "source_key": "a", "source_shard": "s.tar"},
+        {"key": "00001", "source_key": "b", "source_shard": "s.tar"},
+    ]
+    assert run("verify", tmp_path / "out", "--deep").code == 0
