@@ -144,7 +144,7 @@ def test_filter_stores_decisions_that_export_takes(run: Run, dataset: Path, tmp_
     stale = run("export", dataset, tmp_path / "stale", "--decisions", first["snapshot_id"])
     assert (stale.code, "of this dataset as it is now" in stale.result["error"]) == (2, True)
     operations = [row["operation"] for row in run("history", dataset).result["snapshots"]]
-    assert operations == ["index", "filter", "filter", "index"]
+    assert operations == ["index", "filter", "filter", "index"], "a stale export indexes the dataset anew"
 
 
 def test_nan_and_null_do_not_meet_a_condition_and_are_written_as_they_are(run: Run, tmp_path: Path) -> None:

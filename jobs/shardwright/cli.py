@@ -49,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except _Interrupted as stop:
         again = "Nothing was committed; run the same command again to go on."
         code = _fail(f"interrupted by signal {stop.exit_code - 128}. {again}", stop.exit_code, as_json)
+    except ModuleNotFoundError as error:
+        if error.name not in ("pyspark", "delta", "pandas"):
+            raise
+        remedy = "Install shardwright[local], or run it where Spark is"
+        code = _fail(str(RequestError("Spark", f"{error.name} is not installed", remedy)), 2, as_json)
     except OSError as error:
         failure = RunError(
             error.filename or "storage", error.strerror or str(error), "Run the same command again to go on"

@@ -44,6 +44,7 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
             "rejected": 0,
             "drops": decision.drops,
         }
+        index.wait_stored()
         if not find_snapshot(spark, tables, snapshot_id):
             rows = decision.paired.select(
                 F.lit(snapshot_id).alias("snapshot_id"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -36,7 +36,8 @@ class Index(NamedTuple):
     """A dataset's samples, as its headers show them.
 
     ``samples`` has a row a sound sample: ``shard_index``, ``shard_path``, ``position`` and the
-    columns of the table ``samples``. ``sample_count`` counts the unsound ones too.
+    columns of the table ``samples``. ``sample_count`` counts the unsound ones too. ``wait_stored``
+    returns once the index is committed; a verb that commits to the same tables calls it first.
     """
 
     snapshot_id: str
@@ -44,6 +45,7 @@ class Index(NamedTuple):
     shards: Sequence[Mapping[str, Any]]
     problems: Sequence[Problem]
     scanned_count: int
+    wait_stored: Callable[[], object] = lambda: None
 
     @property
     def sample_count(self) -> int:
@@ -124,7 +126,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
             # All rows are at hand: what comes next need not wait until they are stored.
             with ThreadPoolExecutor(1) as pool:
                 storing = pool.submit(_store, spark, tables, dataset, index, started)
-                yield index
+                yield index._replace(wait_stored=storing.result)
                 storing.result()
     finally:
         scanned.unpersist()

@@ -127,4 +127,7 @@ def _fetch(coordinate: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    prepare()
+    try:
+        prepare()
+    except RunError as error:
+        sys.exit(f"shardwright: {error}")

@@ -92,8 +92,11 @@ def append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, proven
         provenance: Recorded with the commit; never holds a secret.
     """
     spark = rows.sparkSession
+    ours = table_schema(table)
+    ordered = [*ours, *(name for name in rows.columns if name not in ours)]
     writer = (
-        rows.write.format("delta")
+        rows.select(*ordered)
+        .write.format("delta")
         .mode("append")
         .option("mergeSchema", str(table == EXPORTS).lower())
         .option("userMetadata", json.dumps({"snapshot_id": snapshot_id, **provenance}, sort_keys=True))

@@ -1,0 +1,151 @@
+"""The laws that need Spark: layouts, rules, and what an export costs."""
+
+from __future__ import annotations
+
+import random
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.config import ExportSettings, Selection, SourceSettings
+from shardwright.export import export_dataset
+from shardwright.format.names import combine_key, position_digits
+from shardwright.frames.layout import with_layout, with_new_key
+from shardwright.frames.pairs import count_outcomes, outcomes
+from shardwright.frames.rules import with_drop_reason
+from tests.builders import sample_members, tree_bytes, write_dataset, write_shard
+
+pytestmark = pytest.mark.spark
+
+
+def job_count(spark: SparkSession, group: str) -> int:
+    return len(spark.sparkContext.statusTracker().getJobIdsForGroup(group))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_layout_is_a_dense_permutation_the_same_for_any_partitioning(spark: SparkSession, seed: int) -> None:
+    dice = random.Random(seed)
+    kept = [sorted(dice.sample(range(60), dice.choice([0, 1, 17, 60]))) for _ in range(dice.randint(1, 6))]
+    samples_per_shard = dice.choice([1, 3, 10, 1000])
+    rows = [(shard, position) for shard, positions in enumerate(kept) for position in positions]
+    first_ranks = [0, *accumulate(map(len, kept))][:-1]
+    dice.shuffle(rows)
+    frame = spark.createDataFrame(rows or [(0, 0)], "shard_index bigint, source_position bigint").limit(len(rows))
+    digits = position_digits(samples_per_shard)
+    expected = {row: (rank // samples_per_shard, rank % samples_per_shard) for rank, row in enumerate(sorted(rows))}
+    for partitions in (1, 5):
+        placed = with_new_key(with_layout(frame.repartition(partitions), first_ranks, samples_per_shard), 5, digits)
+        found = {(row[0], row[1]): (row["shard_id"], row["position"], row["key"]) for row in placed.collect()}
+        assert found == {row: (*place, combine_key(*place, 5, digits)) for row, place in expected.items()}
+
+
+def test_keep_is_where_no_rule_is_unmet_and_one_more_rule_never_keeps_more(spark: SparkSession) -> None:
+    values = [None, float("nan"), -1.0, 0.0, 0.5, 1.0]
+    frame = spark.createDataFrame([(a, b) for a in values for b in values], "a double, b double")
+    rules = {"first": "a > 0", "second": "b >= 0.5 OR isnan(b)", "third": "a <> b"}
+    kept: list[set[tuple[str, str]]] = []
+    for count in range(4):
+        chosen = dict(list(rules.items())[:count])
+        rows = with_drop_reason(frame, chosen, "why").collect()
+        assert {row["why"] for row in rows} <= {None, *chosen}
+        kept.append({(str(row["a"]), str(row["b"])) for row in rows if row["why"] is None})
+    assert len(kept[0]) == 36
+    assert kept[0] >= kept[1] >= kept[2] >= kept[3]
+    assert kept[2] == {(a, b) for a in ("0.5", "1.0") for b in ("nan", "0.5", "1.0")}
+
+
+def test_frames_start_no_job(spark: SparkSession) -> None:
+    spark.sparkContext.setJobGroup("frames", "frames")
+    try:
+        frame = spark.range(5).withColumnsRenamed({"id": "shard_index"}).withColumn("source_position", F.lit(0))
+        with_new_key(with_layout(frame, [0] * 5, 3), 5, 1)
+        rows = spark.range(3).select(F.col("id").cast("string").alias("match_key"), F.lit(1.0).alias("score"))
+        flagged = with_drop_reason(rows, {"r": "score > 0"}, "drop_reason").withColumn("failed", F.lit(False))
+        samples = rows.select("match_key", F.lit(0).alias("shard_index"), F.lit(9).alias("written_bytes"))
+        counted = count_outcomes(
+            outcomes(samples.withColumn("drop_reason", F.lit(None).cast("string")), flagged, ["match_key"])
+        )
+        assert job_count(spark, "frames") == 0
+        assert [row["sample_count"] for row in counted.collect()] == [3]
+    finally:
+        spark.sparkContext.setJobGroup("", "")
+
+
+def export(spark: SparkSession, source: Path, output: Path) -> dict[str, Any]:
+    selection = Selection({"where": "aesthetic_score >= 0.5"})
+    return export_dataset(
+        spark, ExportSettings(SourceSettings(str(source)), str(output), selection, samples_per_shard=4)
+    )
+
+
+def shuffled_bytes(spark: SparkSession, frame_of: Any) -> int:
+    """Run an export in a group of its own and add up what its stages wrote to shuffles."""
+    group = f"shuffle-{random.random()}"
+    spark.sparkContext.setJobGroup(group, group)
+    frame_of()
+    tracker = spark.sparkContext.statusTracker()
+    store = spark.sparkContext._jsc.sc().statusStore()  # noqa: SLF001 - what the stages did is nowhere else
+    total = 0
+    for job in tracker.getJobIdsForGroup(group):
+        info = tracker.getJobInfo(job)
+        for stage in info.stageIds if info else ():
+            total += store.lastStageAttempt(stage).shuffleWriteBytes()
+    spark.sparkContext.setJobGroup("", "")
+    return total
+
+
+def test_an_export_starts_as_many_jobs_and_shuffles_as_many_bytes_whatever_its_images(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    jobs, shuffled = {}, {}
+    for name, shards, image_bytes in (("few", 3, 0), ("many", 9, 0), ("large", 3, 200_000)):
+        source = write_dataset(tmp_path / name, shards, 8)
+        if image_bytes:
+            for shard, path in enumerate(sorted(source.glob("*.tar"))):
+                keys = [f"{shard * 10_000 + position:09d}" for position in range(8)]
+                members = [m for key in keys for m in sample_members(key)]
+                members = [(n, p + bytes(image_bytes) if n.endswith("jpg") else p) for n, p in members]
+                write_shard(source, path.stem, members, None)
+        shuffled[name] = shuffled_bytes(
+            spark, lambda source=source, name=name: export(spark, source, tmp_path / f"{name}_out")
+        )
+        spark.sparkContext.setJobGroup(name, name)
+        export(spark, source, tmp_path / f"{name}_again")
+        jobs[name] = job_count(spark, name)
+        spark.sparkContext.setJobGroup("", "")
+    assert jobs["few"] == jobs["many"] == jobs["large"] > 0
+    assert shuffled["few"] > 0
+    assert abs(shuffled["large"] - shuffled["few"]) < 0.1 * shuffled["few"]
+
+
+def test_an_export_writes_the_same_bytes_for_any_number_of_partitions(spark: SparkSession, tmp_path: Path) -> None:
+    source = write_dataset(tmp_path / "data", 3, 12)
+    before = str(spark.conf.get("spark.sql.shuffle.partitions"))
+    outputs = []
+    for partitions in ("1", "7"):
+        spark.conf.set("spark.sql.shuffle.partitions", partitions)
+        export(spark, source, tmp_path / partitions)
+        outputs.append(tree_bytes(tmp_path / partitions))
+    spark.conf.set("spark.sql.shuffle.partitions", before)
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 10
+
+
+def test_a_verb_restores_the_sessions_settings(spark: SparkSession, tmp_path: Path) -> None:
+    from shardwright import ImageTextPairDataset
+
+    names = ("spark.sql.ansi.enabled", "spark.sql.execution.arrow.maxRecordsPerBatch", "spark.sql.session.timeZone")
+    before = {name: spark.conf.get(name) for name in names}
+    spark.conf.set("spark.sql.ansi.enabled", "false")
+    try:
+        dataset = ImageTextPairDataset.from_webdataset(write_dataset(tmp_path / "data", 1, 3), spark=spark)
+        dataset.metadata["keep"] = True
+        dataset.to_webdataset(tmp_path / "out", filter_column="keep")
+        assert spark.conf.get("spark.sql.ansi.enabled") == "false"
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", before["spark.sql.ansi.enabled"])
+    assert {name: spark.conf.get(name) for name in names} == before
