@@ -147,5 +147,5 @@ def test_a_verb_restores_the_sessions_settings(spark: SparkSession, tmp_path: Pa
         dataset.to_webdataset(tmp_path / "out", filter_column="keep")
         assert spark.conf.get("spark.sql.ansi.enabled") == "false"
     finally:
-        spark.conf.set("spark.sql.ansi.enabled", before["spark.sql.ansi.enabled"])
+        spark.conf.set("spark.sql.ansi.enabled", str(before["spark.sql.ansi.enabled"]))
     assert {name: spark.conf.get(name) for name in names} == before

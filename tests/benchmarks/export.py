@@ -43,13 +43,13 @@ def main() -> None:
     args = _arguments()
     size = Size(args.shards, args.samples, args.image_bytes)
     source = ensure_dataset(args.data, size)
-    _warm(source)
     ways = _ways(source, args.data)
     runs: dict[str, list[Run]] = {name: [] for name in ways}
     for _ in track(range(args.runs), "Timing", console=Console(stderr=True)):
         for name, (command, output) in ways.items():
             for folder in (output, _tables(output), _tables(source)):
                 shutil.rmtree(folder, ignore_errors=True)
+            _warm(source)
             runs[name].append(timed(command, args.data / "last_run.log"))
     kept = _check_equal([output for _, output in ways.values()])
     report = _report(size, kept, runs)
@@ -82,7 +82,7 @@ def _ways(source: Path, data: Path) -> dict[str, tuple[list[str], Path]]:
         "shardwright, `--json-id`": (shardwright(ours, "--json-id"), ours),
         "shardwright, `--no-json-id`": (shardwright(plain, "--no-json-id"), plain),
         NEMO: ([*peer, str(source), str(nemo), str(SAMPLES_PER_SHARD)], nemo),
-        COPY: (["cp", "-r", str(ours), str(copy)], copy),
+        COPY: (["cp", "-r", "--reflink=never", str(ours), str(copy)], copy),
     }
 
 

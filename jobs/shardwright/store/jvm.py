@@ -31,7 +31,7 @@ import sys
 from shardwright.cli import main
 from shardwright.store.session import local_session
 local_session(record_classes=sys.argv[1])
-main(["reshard", sys.argv[2], sys.argv[3], "--samples-per-shard", "1"])
+main(["export", sys.argv[2], sys.argv[3], "--where", "score > 0.5", "--samples-per-shard", "1"])
 """
 
 
@@ -60,6 +60,7 @@ def class_archive() -> Path:
         found,
         os.path.getmtime(found) if os.path.exists(found) else 0,
         version("pyspark"),
+        _REHEARSE,
         delta_jars(),
         sys.prefix,
     ]
