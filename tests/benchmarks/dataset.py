@@ -45,11 +45,16 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much to generate."""
+    """How much to generate, and how.
+
+    ``pax`` puts a PAX header before each member, as the shards have that webdataset, img2dataset
+    and NeMo Curator wrote; ``ustar`` does not, and tarfile reads it in two thirds of the time.
+    """
 
     shards: int = 8
     samples_per_shard: int = 5_000
     mean_image_bytes: int = 50_000
+    dialect: str = "pax"
 
     @property
     def samples(self) -> int:
@@ -59,7 +64,7 @@ class Size:
 
 def ensure_dataset(data: Path, size: Size) -> Path:
     """Return the folder of a complete dataset of this size below ``data``, generated if absent."""
-    name = f"source_pax_{size.shards}x{size.samples_per_shard}_{size.mean_image_bytes}"
+    name = f"source_{size.dialect}_{size.shards}x{size.samples_per_shard}_{size.mean_image_bytes}"
     folder = data / name
     if folder.exists():
         return folder
@@ -79,12 +84,14 @@ def _write_shard(folder: Path, shard: int, size: Size, pool: bytes) -> None:
     rows = table.select(["id", "caption", "width", "height"]).to_pylist()
     image_bytes = _image_bytes(size, random)
     starts = random.integers(0, _POOL_BYTES - image_bytes)
+    # tarfile writes a PAX header for a time that is not a whole number of seconds, and only for that.
+    written_at = _WRITTEN_AT if size.dialect == "pax" else int(_WRITTEN_AT)
     with tarfile.open(folder / f"{shard:0{SHARD_DIGITS}d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         for row, start, length in zip(rows, starts.tolist(), image_bytes.tolist(), strict=True):
             body = pool[start : start + length - len(_JPEG_HEAD) - len(_JPEG_END)]
-            _add(tar, f"{row['id']}.jpg", _JPEG_HEAD + body + _JPEG_END)
-            _add(tar, f"{row['id']}.json", json.dumps(row).encode())
-            _add(tar, f"{row['id']}.txt", row["caption"].encode())
+            _add(tar, f"{row['id']}.jpg", _JPEG_HEAD + body + _JPEG_END, written_at)
+            _add(tar, f"{row['id']}.json", json.dumps(row).encode(), written_at)
+            _add(tar, f"{row['id']}.txt", row["caption"].encode(), written_at)
     pq.write_table(table, folder / f"{shard:0{SHARD_DIGITS}d}.parquet")
 
 
@@ -114,10 +121,8 @@ def _image_bytes(size: Size, random: np.random.Generator) -> npt.NDArray[np.int6
     return np.clip(drawn, 100, _POOL_BYTES // 2).astype(np.int64)
 
 
-def _add(tar: tarfile.TarFile, name: str, payload: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, payload: bytes, written_at: float) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(payload)
-    # Not a whole number of seconds: tarfile then puts a PAX header before the member, as in the shards
-    # that webdataset, img2dataset and NeMo Curator wrote.
-    member.mtime = _WRITTEN_AT
+    member.mtime = written_at
     tar.addfile(member, io.BytesIO(payload))

@@ -34,6 +34,10 @@ SAMPLES_PER_SHARD = 1_000
 WHERE = "aesthetic_score > 0.5"
 NEMO = "NeMo's way, one process"
 COPY = "cp -r of the output"
+DIALECTS = {
+    "pax": "Source with PAX headers, as webdataset, img2dataset and NeMo Curator write it",
+    "ustar": "Source without PAX headers",
+}
 MEMORY = ("worker_mib", "jvm_mib", "other_mib")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -41,20 +45,25 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 def main() -> None:
     """Generate what is missing, time every way, check that all did the same, and write it down."""
     args = _arguments()
-    size = Size(args.shards, args.samples, args.image_bytes)
-    source = ensure_dataset(args.data, size)
-    ways = _ways(source, args.data)
+    report = _heading(args.runs)
+    for dialect in args.dialects:
+        size = Size(args.shards, args.samples, args.image_bytes, dialect)
+        report += _timed_ways(ensure_dataset(args.data, size), size, args.data, args.runs)
+    text = "\n".join([*report, "Memory is the peak of the largest process of its kind in any run.", ""])
+    RESULTS.write_text(text)
+    print(text)
+
+
+def _timed_ways(source: Path, size: Size, data: Path, runs_of_each: int) -> list[str]:
+    ways = _ways(source, data)
     runs: dict[str, list[Run]] = {name: [] for name in ways}
-    for _ in track(range(args.runs), "Timing", console=Console(stderr=True)):
+    for _ in track(range(runs_of_each), f"Timing, {size.dialect}", console=Console(stderr=True)):
         for name, (command, output) in ways.items():
             for folder in (output, _tables(output), _tables(source)):
                 shutil.rmtree(folder, ignore_errors=True)
             _warm(source)
-            runs[name].append(timed(command, args.data / "last_run.log"))
-    kept = _check_equal([output for _, output in ways.values()])
-    report = _report(size, kept, runs)
-    RESULTS.write_text(report)
-    print(report)
+            runs[name].append(timed(command, data / "last_run.log"))
+    return _section(size, _check_equal([output for _, output in ways.values()]), runs)
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shards", type=int, default=Size.shards)
     parser.add_argument("--samples", type=int, default=Size.samples_per_shard, help="per shard")
     parser.add_argument("--image-bytes", type=int, default=Size.mean_image_bytes, help="mean")
+    parser.add_argument("--dialects", nargs="+", default=["pax", "ustar"], choices=["pax", "ustar"])
     return parser.parse_args()
 
 
@@ -82,7 +92,7 @@ def _ways(source: Path, data: Path) -> dict[str, tuple[list[str], Path]]:
         "shardwright, `--json-id`": (shardwright(ours, "--json-id"), ours),
         "shardwright, `--no-json-id`": (shardwright(plain, "--no-json-id"), plain),
         NEMO: ([*peer, str(source), str(nemo), str(SAMPLES_PER_SHARD)], nemo),
-        COPY: (["cp", "-r", "--reflink=never", str(ours), str(copy)], copy),
+        COPY: (["cp", "-r", str(ours), str(copy)], copy),
     }
 
 
@@ -127,19 +137,27 @@ def _contents(output: Path) -> tuple[set[str], Counter[str], Counter[str]]:
     return set(ids), members, payload_bytes
 
 
-def _report(size: Size, kept: int, runs: dict[str, list[Run]]) -> str:
-    seconds = {name: [run.seconds for run in done] for name, done in runs.items()}
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    lines = [
+def _heading(runs_of_each: int) -> list[str]:
+    return [
         "# Export, timed",
         "",
         f"- Command: `{' '.join(['python', 'tests/benchmarks/export.py', *_options()])}`",
-        f"- Date: {dt.datetime.now(dt.timezone.utc).date():%Y-%m-%d}. Machine: {_machine()}.",
-        f"- Source: {size.samples:,} samples in {size.shards} shards, images of "
-        f"{size.mean_image_bytes:,} bytes on average; `{WHERE}` keeps {kept:,} of them, written "
-        f"as shards of {SAMPLES_PER_SHARD:,}. Every way kept the same samples.",
-        f"- Whole processes, cold, in turn, runs of each: {len(next(iter(runs.values())))}; session "
-        "start and index included; source in the page cache; nothing is synced to disk.",
+        f"- Date: {datetime.date.today():%Y-%m-%d}. Machine: {_machine()}.",
+        f"- Whole processes, cold, in turn, runs of each: {runs_of_each}; session start and index "
+        "included; source in the page cache; nothing is synced to disk.",
+        "",
+    ]
+
+
+def _section(size: Size, kept: int, runs: dict[str, list[Run]]) -> list[str]:
+    seconds = {name: [run.seconds for run in done] for name, done in runs.items()}
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    lines = [
+        f"## {DIALECTS[size.dialect]}",
+        "",
+        f"{size.samples:,} samples in {size.shards} shards, images of {size.mean_image_bytes:,} bytes on "
+        f"average; `{WHERE}` keeps {kept:,} of them, written as shards of {SAMPLES_PER_SHARD:,}. Every way "
+        "kept the same samples.",
         "",
         "| way | median s | min-max s | x NeMo's way | Python worker MiB | JVM MiB | other MiB |",
         "|---|---|---|---|---|---|---|",
@@ -153,8 +171,7 @@ def _report(size: Size, kept: int, runs: dict[str, list[Run]]) -> str:
             *(_peak([getattr(run, kind) for run in done]) for kind in MEMORY),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "Memory is the peak of the largest process of its kind in any run.", ""]
-    return "\n".join(lines)
+    return [*lines, ""]
 
 
 def _peak(mib: Sequence[float]) -> str:
