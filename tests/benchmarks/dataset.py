@@ -48,7 +48,7 @@ class Size:
     """How much to generate, and how.
 
     ``pax`` puts a PAX header before each member, as the shards have that webdataset, img2dataset
-    and NeMo Curator wrote; ``ustar`` does not, and tarfile reads it in two thirds of the time.
+    and NeMo Curator wrote; ``ustar`` does not, which spares tarfile much of its work.
     """
 
     shards: int = 8

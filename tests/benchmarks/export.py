@@ -142,7 +142,7 @@ def _heading(runs_of_each: int) -> list[str]:
         "# Export, timed",
         "",
         f"- Command: `{' '.join(['python', 'tests/benchmarks/export.py', *_options()])}`",
-        f"- Date: {datetime.date.today():%Y-%m-%d}. Machine: {_machine()}.",
+        f"- Date: {dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d}. Machine: {_machine()}.",
         f"- Whole processes, cold, in turn, runs of each: {runs_of_each}; session start and index "
         "included; source in the page cache; nothing is synced to disk.",
         "",
