@@ -37,6 +37,9 @@ _OURS = (
     "shard_index",
     "drop_reason",
     "failed",
+    "row_drop_reason",
+    "source_position",
+    "rank",
     pairs.MATCH,
     pairs.STEM,
 )

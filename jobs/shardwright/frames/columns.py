@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 _NOT_A_NAME = re.compile(r"\W")
 # What Delta refuses in a column's name without column mapping, which would raise the table's protocol; and the
-# dot, which Spark's mapInArrow takes for a field of a struct.
-_REFUSED = re.compile(r"[ ,;{}()\n\t=.]")
+# dot and the backtick, which Spark's mapInArrow takes for a field of a struct and for a quote.
+_REFUSED = re.compile(r"[ ,;{}()\n\t=.`]")
 
 
 def column(name: str) -> Column:
