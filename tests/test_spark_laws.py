@@ -88,7 +88,9 @@ def shuffled_bytes(spark: SparkSession, frame_of: Any) -> int:
     spark.sparkContext.setJobGroup(group, group)
     frame_of()
     tracker = spark.sparkContext.statusTracker()
-    store = spark.sparkContext._jsc.sc().statusStore()  # noqa: SLF001 - what the stages did is nowhere else
+    context = spark.sparkContext._jsc.sc()  # noqa: SLF001 - what the stages did is nowhere else
+    context.listenerBus().waitUntilEmpty()
+    store = context.statusStore()
     total = 0
     for job in tracker.getJobIdsForGroup(group):
         info = tracker.getJobInfo(job)

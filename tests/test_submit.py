@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyspark
+
 from shardwright.store.jvm import delta_jars
 from tests.builders import read_rows, write_dataset
 
@@ -16,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 def test_spark_submit_takes_the_same_words(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "data", 2, 6)
-    submit = Path(sys.executable).with_name("spark-submit")
+    spark_home = Path(pyspark.__file__).parent
     command = [
-        str(submit),
+        str(spark_home / "bin" / "spark-submit"),
         "--master",
         "local[2]",
         "--properties-file",
@@ -27,7 +29,7 @@ def test_spark_submit_takes_the_same_words(tmp_path: Path) -> None:
         ",".join(delta_jars()),
     ]
     words = ["export", str(dataset), str(tmp_path / "out"), "--where", "aesthetic_score > 0.4", "--json"]
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(spark_home)}
     done = subprocess.run(
         [*command, "jobs/submit.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
