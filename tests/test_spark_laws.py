@@ -95,7 +95,9 @@ def shuffled_bytes(spark: SparkSession, frame_of: Any) -> int:
     for job in tracker.getJobIdsForGroup(group):
         info = tracker.getJobInfo(job)
         for stage in info.stageIds if info else ():
-            total += store.lastStageAttempt(stage).shuffleWriteBytes()
+            # Skipped stages wrote nothing, and a long session forgets them.
+            if tracker.getStageInfo(stage) is not None:
+                total += store.lastStageAttempt(stage).shuffleWriteBytes()
     spark.sparkContext.setJobGroup("", "")
     return total
 
