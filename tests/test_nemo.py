@@ -104,47 +104,6 @@ def test_metadata_is_read_and_assigned_by_column(tmp_path: Path) -> None:
     assert dataset.metadata.df.filter(F.isnan(dataset.metadata.df["score"])).count() == 1
 
 
-def test_save_metadata_in_place_adds_and_updates_only_what_was_asked(tmp_path: Path) -> None:
-    root = write_dataset(tmp_path / "data", 2, 4)
-    before = read_rows(root)
-    dataset = ImageTextPairDataset.from_webdataset(root)
-    dataset.metadata["caption"] = F.upper(dataset.metadata["caption"])
-    dataset.metadata["flag"] = dataset.metadata["aesthetic_score"] > 0.3
-    dataset.metadata["unsaved"] = 1
-    dataset.save_metadata(columns=["flag", "caption"])
-    after = read_rows(root)
-    assert after == [{**row, "caption": row["caption"].upper(), "flag": row["aesthetic_score"] > 0.3} for row in before]
-    assert pq.read_schema(root / "00000.parquet").names == [*before[0], "flag"]
-    # The dataset goes on with what stands in the files now, and with what was not saved.
-    assert dataset.metadata.columns == [*before[0], "flag", "unsaved"]
-    assert dataset.to_webdataset(tmp_path / "out", filter_column="flag")["kept"] == 4
-    assert not [path for path in root.iterdir() if path.suffix not in (".tar", ".parquet")]
-
-
-def test_save_metadata_elsewhere_keeps_rows_order_and_types(tmp_path: Path) -> None:
-    table = pa.table(
-        {
-            "key": ["b", "a", "failed"],
-            "status": ["success", "success", "failed_to_download"],
-            "small": pa.array([1, 2, None], pa.uint8()),
-            "name": pa.array(["x", "y", "x"]).dictionary_encode(),
-            "vector": pa.array([[1, 2], [3, 4], None], pa.list_(pa.float32(), 2)),
-        }
-    )
-    write_shard(tmp_path / "data", "s7", [*sample_members("a"), *sample_members("b")], table)
-    write_shard(tmp_path / "data", "s8", [], table.slice(0, 0))
-    dataset = ImageTextPairDataset.from_webdataset(tmp_path / "data")
-    dataset.metadata["flag"] = dataset.metadata["small"] > 1
-    result = dataset.save_metadata(path=tmp_path / "all")
-    assert (result["shards"], result["rows"]) == (2, 3)
-    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["s7.parquet", "s8.parquet"]
-    found = pq.read_table(tmp_path / "all" / "s7.parquet")
-    assert found.select(table.column_names).equals(table)
-    assert found["flag"].to_pylist() == [False, True, None]
-    dataset.save_metadata(path=tmp_path / "some", columns=["vector", "flag"])
-    assert pq.read_schema(tmp_path / "some" / "s7.parquet").names == ["key", "vector", "flag"]
-
-
 # What that code gets wrong, one by one.
 
 
@@ -193,12 +152,32 @@ def test_members_are_told_apart_by_their_whole_ext(tmp_path: Path) -> None:
     ]
 
 
-def test_keys_need_not_be_integers_and_rows_may_lack_a_sample(tmp_path: Path) -> None:
-    rows = [{"id": "lost", "status": "failed_to_download"}, {"id": "dir/käse 1", "status": "success"}]
-    write_shard(tmp_path / "data", "s", [("dir/käse 1.jpg", b"1")], rows)
+def test_keys_need_not_be_integers(tmp_path: Path) -> None:
+    keys = ["dir/käse 1", "7f3a", "a-b_c"]
+    members = [(f"{key}.txt", key.encode()) for key in keys]
+    write_shard(tmp_path / "data", "s", members, [{"id": key, "caption": key} for key in sorted(keys)])
+    reshard(tmp_path / "data", tmp_path / "out")
+    assert read_tar(tmp_path / "out" / "00000.tar") == [
+        (f"00000000{number}.txt", key.encode()) for number, key in enumerate(keys)
+    ]
+    assert [(row["source_key"], row["caption"]) for row in read_rows(tmp_path / "out")] == [(key, key) for key in keys]
+
+
+def test_rows_of_failed_downloads_need_no_sample(tmp_path: Path) -> None:
+    status = {"b": "success", "lost": "failed_to_download", "a": "success", "late": "failed_to_resize"}
+    write_shard(
+        tmp_path / "data",
+        "s",
+        [*sample_members("a", id_col="id"), *sample_members("b", id_col="id")],
+        [{"id": key, "status": value} for key, value in status.items()],
+    )
     result = reshard(tmp_path / "data", tmp_path / "out")
-    assert (result["exported"], result["unpaired_rows"]) == (1, {"failed_download": 1})
-    assert [row["source_key"] for row in read_rows(tmp_path / "out")] == ["dir/käse 1"]
+    assert (result["exported"], result["unpaired_rows"]) == (2, {"failed_download": 2})
+    rows = read_rows(tmp_path / "out")
+    assert [(row["id"], row["source_key"], row["status"]) for row in rows] == [
+        ("000000000", "a", "success"),
+        ("000000001", "b", "success"),
+    ]
 
 
 def test_integer_ids_meet_their_names_whatever_their_order(tmp_path: Path) -> None:
@@ -218,6 +197,23 @@ def test_too_few_digits_are_an_error_before_anything_is_written(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
     reshard(root, tmp_path / "out", samples_per_shard=1, max_shards=2)
     assert [row["id"] for row in read_rows(tmp_path / "out")] == [f"{number:02d}" for number in range(11)]
+
+
+def test_save_metadata_with_columns_and_no_path_keeps_every_other_column(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "data", 2, 4)
+    before = read_rows(root)
+    dataset = ImageTextPairDataset.from_webdataset(root)
+    dataset.metadata["caption"] = F.upper(dataset.metadata["caption"])
+    dataset.metadata["flag"] = dataset.metadata["aesthetic_score"] > 0.3
+    dataset.metadata["unsaved"] = 1
+    dataset.save_metadata(columns=["flag", "caption"])
+    after = read_rows(root)
+    assert after == [{**row, "caption": row["caption"].upper(), "flag": row["aesthetic_score"] > 0.3} for row in before]
+    assert pq.read_schema(root / "00000.parquet").names == [*before[0], "flag"]
+    # The dataset goes on with what stands in the files now, and with what was not saved.
+    assert dataset.metadata.columns == [*before[0], "flag", "unsaved"]
+    assert dataset.to_webdataset(tmp_path / "out", filter_column="flag")["kept"] == 4
+    assert not [path for path in root.iterdir() if path.suffix not in (".tar", ".parquet")]
 
 
 def test_the_real_shard_of_the_original_project_comes_out_right(tmp_path: Path) -> None:

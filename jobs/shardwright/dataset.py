@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Sized
 from typing import Any
 
+import numpy as np
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -19,7 +22,7 @@ from shardwright.save_metadata import save_metadata
 from shardwright.store.dataset import list_dataset
 from shardwright.store.session import session
 
-Value = Column | bool | int | float | str | None
+Value = Column | bool | int | float | str | np.generic | None
 
 
 class MetadataView:
@@ -56,11 +59,21 @@ class MetadataView:
 
     def __setitem__(self, name: str, value: Value) -> None:
         """Add or replace a column by an expression of the others, or by one value for all rows."""
+        where = f"metadata['{name}']"
         if name == self.source.id_col:
-            raise RequestError(
-                f"metadata['{name}']", "it is the id column, by which rows find their samples", "Assign another column"
-            )
+            raise RequestError(where, "it is the id column, by which rows find their samples", "Assign another column")
+        twin = next((other for other in self.columns if other != name and other.lower() == name.lower()), None)
+        if twin is not None:
+            raise RequestError(where, f"a column is named '{twin}', which differs in case alone", "Use that name")
+        _require_one_value(where, value)
         self.source = self.source.with_column(name, value if isinstance(value, Column) else F.lit(value))
+
+
+def _require_one_value(where: str, value: object) -> None:
+    """Refuse values row by row, which pandas would take and Spark would put into every row."""
+    if isinstance(value, Sized) and not isinstance(value, str):
+        found = f"a {type(value).__name__} holds many values, and rows are in no order to receive them"
+        raise RequestError(where, found, "Assign one value for all rows, or an expression of other columns")
 
 
 class ImageTextPairDataset:
@@ -121,10 +134,35 @@ class ImageTextPairDataset:
         """
         with session(self._spark) as spark:
             target = None if path is None else absolute(path)
+            if target is None and columns is not None:
+                self._require_unsaved_stand(spark, columns)
             result = save_metadata(spark, self._source, target, columns, self.metadata.source)
             if target is None:
                 self._reload(spark, columns)
             return result
+
+    def _require_unsaved_stand(self, spark: SparkSession, saved: Sequence[str]) -> None:
+        """Refuse to replace what an assigned column that is not saved was computed from.
+
+        It will be computed again from the files as they are then, and must have the values that it has now.
+        """
+        assigned = self.metadata.source.assigned
+        metadata = self._load(spark)
+        for number, (name, value) in enumerate(assigned):
+            if name in saved:
+                metadata = metadata.with_column(name, F.lit(None).cast(self.metadata.df.schema[name].dataType))
+                continue
+            later = {other for other, _ in assigned[number + 1 :] if other in saved} & set(metadata.frame.columns)
+            used = sorted(other for other in later if re.search(rf"(?i)(?<!\w){re.escape(other)}(?!\w)", str(value)))
+            if used:
+                found = f"'{name}' was computed from '{used[0]}' before that was assigned anew"
+                raise RequestError("columns", found, f"Save '{name}' too, or save to a path")
+            try:
+                metadata = metadata.with_column(name, value)
+                metadata.frame.schema  # noqa: B018 - Spark Connect looks at the columns now
+            except AnalysisException:
+                found = f"'{name}' was assigned from columns of a DataFrame, which are gone once files are replaced"
+                raise RequestError("columns", found, f"Save '{name}' too, or assign it from metadata[…]") from None
 
     def _reload(self, spark: SparkSession, saved: Sequence[str] | None) -> None:
         """Read the replaced sidecars; what was assigned and not saved is assigned again."""

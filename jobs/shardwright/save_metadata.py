@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
 from shardwright.errors import CountsError, RequestError, did_you_mean
+from shardwright.files import remove_folder
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.pairs import STEM, sidecar_stem
 from shardwright.index import choose_index_tables
@@ -37,7 +38,7 @@ def save_metadata(
     """Write one Parquet file for each sidecar: same name, same rows, same order.
 
     Args:
-        path: A folder to write to; None replaces each sidecar at once, one by one.
+        path: A folder to write to; None replaces the sidecars, each at once, when all are written.
         columns: With ``path``: exactly these and the id column. Without: only these are added or
             updated, all others stay. None: all.
         metadata: The metadata with the caller's own columns; read from the sidecars by default.
@@ -46,6 +47,8 @@ def save_metadata(
         RequestError: A column is unknown, or ``path`` is the dataset or holds other files.
     """
     started = time.time()
+    if isinstance(columns, str):
+        raise RequestError("columns", f"it is the text '{columns}'", f"Pass a list, [{columns!r}]")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
     metadata = metadata or load_metadata(spark, dataset, source, needed_for="save-metadata")
     if metadata is None:
@@ -54,15 +57,8 @@ def save_metadata(
     if unknown:
         raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))
     _require_target(dataset, path)
-    job = _save_job(dataset, metadata, path, columns)
-    row_counts = count_rows(dataset)
-    expected = sum(row_counts.values())
-    empty = [stem for stem, (source_path, _) in job.files.items() if not row_counts[source_path]]
-    with run_errors("save-metadata"):
-        saved = _saved(spark, metadata, job, empty).collect()
+    saved = _write(spark, dataset, metadata, _save_job(dataset, metadata, path, columns), in_place=path is None)
     row_count = sum(row["row_count"] for row in saved)
-    if row_count != expected or len(saved) != len(job.files):
-        raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
     tables = choose_index_tables(
         spark, tables_at(source.tables, source.dataset), tables_at(None, path) if path else None
     )
@@ -90,6 +86,25 @@ def save_metadata(
     }
 
 
+def _write(spark: SparkSession, dataset: Dataset, metadata: Metadata, job: SaveJob, *, in_place: bool) -> list[Row]:
+    """Write the files and check their counts, then put them in place."""
+    row_counts = count_rows(dataset)
+    expected = sum(row_counts.values())
+    empty = [stem for stem, (source_path, _) in job.files.items() if not row_counts[source_path]]
+    try:
+        with run_errors("save-metadata"):
+            saved = _saved(spark, metadata, job, empty).collect()
+        row_count = sum(row["row_count"] for row in saved)
+        if row_count != expected or len(saved) != len(job.files):
+            raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
+        if in_place:
+            for sidecar_path, written in job.files.values():
+                os.replace(written, sidecar_path)
+    finally:
+        remove_folder(_staging_folder(dataset))
+    return saved
+
+
 def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: Sequence[str] | None) -> SaveJob:
     """Say which file goes where, which columns are computed and which are written; make the target's folders."""
     names = metadata.frame.columns
@@ -97,15 +112,23 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
     chosen = None
     if path is not None:
         asked = list(columns) if columns is not None else names
-        chosen = tuple(asked if metadata.id_col in asked else [metadata.id_col, *asked])
+        chosen = tuple(dict.fromkeys(asked if metadata.id_col in asked else [metadata.id_col, *asked]))
     files = {}
     for shard in dataset.shards:
         if shard.sidecar:
             relative = os.path.relpath(shard.sidecar.path, dataset.dataset_root)
-            target = os.path.join(path or dataset.dataset_root, relative)
+            target = os.path.join(path or _staging_folder(dataset), relative)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             files[shard_stem(shard.file.path)] = (shard.sidecar.path, target)
     return SaveJob(files, table_columns(written, (STEM, "row_index")), chosen)
+
+
+def _staging_folder(dataset: Dataset) -> str:
+    """Give the folder in which new sidecars wait until all are there.
+
+    A column may be computed from what it replaces: a run that failed between two files could not be repeated.
+    """
+    return os.path.join(dataset.dataset_root, ".shardwright-sidecars")
 
 
 def _require_target(dataset: Dataset, path: str | None) -> None:

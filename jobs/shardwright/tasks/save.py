@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from shardwright.errors import RunError
 from shardwright.files import published
+from shardwright.format.sidecar import METADATA_KEY
 from shardwright.tasks.streams import by_value
 
 SAVED = pa.schema(
@@ -59,7 +60,7 @@ def _save(source: str, target: str, rows: Iterator[pa.RecordBatch] | None, job: 
     writer: pq.ParquetWriter | None = None
     with pq.ParquetFile(source) as file, published(target, os.path.dirname(target)) as path:
         try:
-            for batch in _batches(file):
+            for batch in _batches(file, _kept_metadata(file, job)):
                 table = _merge(batch, computed.take(len(batch), source), job)
                 if writer is None:
                     writer = pq.ParquetWriter(path, table.schema)
@@ -74,12 +75,20 @@ def _save(source: str, target: str, rows: Iterator[pa.RecordBatch] | None, job: 
     )
 
 
-def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
+def _kept_metadata(file: pq.ParquetFile, job: SaveJob) -> dict[bytes, bytes]:
+    """Give the file's own key-value metadata; a receipt stays with the shard that it speaks of."""
+    # pyarrow gives what was added after the schema with the file alone.
+    found = {**(file.schema_arrow.metadata or {}), **(file.metadata.metadata or {})}
+    dropped = (b"ARROW:schema",) if job.chosen is None else (b"ARROW:schema", METADATA_KEY)
+    return {name: value for name, value in found.items() if name not in dropped}
+
+
+def _batches(file: pq.ParquetFile, metadata: dict[bytes, bytes]) -> Iterator[pa.Table]:
     if not file.metadata.num_rows:
-        yield file.schema_arrow.empty_table()
+        yield file.schema_arrow.empty_table().replace_schema_metadata(metadata)
     for batch in file.iter_batches(_BATCH_ROWS):
         # iter_batches loses the schema's own metadata.
-        yield pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+        yield pa.Table.from_batches([batch]).replace_schema_metadata(metadata)
 
 
 def _merge(table: pa.Table, computed: pa.Table | None, job: SaveJob) -> pa.Table:
