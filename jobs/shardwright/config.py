@@ -70,8 +70,9 @@ class ExportSettings:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        if self.samples_per_shard < 1:
-            raise RequestError("--samples-per-shard", f"it is {self.samples_per_shard:,}", "Pass 1 or more")
+        if not 1 <= self.samples_per_shard <= 10**12:
+            found = f"it is {self.samples_per_shard:,}"
+            raise RequestError("--samples-per-shard", found, "Pass 1 to 1,000,000,000,000")
         if not 1 <= self.shard_digits <= 12:
             raise RequestError("--shard-digits", f"it is {self.shard_digits}", "Pass 1 to 12")
         if self.keys == "source" and self.json_id:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from shardwright.errors import RequestError
 from shardwright.files import absolute
 from shardwright.store.output import read_output
-from shardwright.store.tables import SNAPSHOTS, Tables, tables_at
+from shardwright.store.tables import SNAPSHOTS, Tables, named_tables, tables_at
 
 _COLUMNS = (
     "snapshot_id",
@@ -38,7 +38,7 @@ def list_history(spark: SparkSession, output_or_tables: str) -> dict[str, Any]:
 
 
 def _find_tables(spark: SparkSession, where: str) -> Tables:
-    candidates = [tables_at(where, where)]
+    candidates = [named_tables(where)]
     if not candidates[0].in_catalog:
         root = absolute(where)
         manifest = read_output(root).manifest if os.path.isdir(root) else None

@@ -25,17 +25,26 @@ def read_job(path: str, verb: str, known: Iterable[str], verbs: Iterable[str]) -
             job = tomllib.load(file)
     except OSError as error:
         raise RequestError(path, f"it can't be read ({error.strerror})", "Pass --job with a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(path, f"it is not TOML ({error})", "Mend the file") from None
     for name in job:
         if name not in verbs:
             raise RequestError(path, f"unknown section '{name}'", did_you_mean(name, verbs))
-    section = dict(job.get(verb, {}))
+    section = _table(path, verb, job.get(verb, {})).copy()
     keys = {*known, "rules"} if "rule" in known else set(known)
     for key in section:
         if key not in keys:
             raise RequestError(f"{path} [{verb}]", f"unknown key '{key}'", did_you_mean(key, keys))
-    rules = section.pop("rules", {})
+    rules = _table(path, f"{verb}.rules", section.pop("rules", {}))
+    for name in rules:
+        if "=" in name:
+            raise RequestError(f"{path} [{verb}.rules]", f"the name '{name}' holds a '='", "Name the rule without it")
     if rules:
         section["rule"] = [f"{name}={condition}" for name, condition in rules.items()]
     return section
+
+
+def _table(path: str, name: str, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise RequestError(path, f"'{name}' is {found!r}, not a section", f"Write [{name}], and below it NAME = VALUE")
+    return found

@@ -15,7 +15,11 @@ from shardwright.errors import RequestError, did_you_mean
 from shardwright.format.sidecar import Receipt
 from shardwright.frames.columns import column
 from shardwright.store.dataset import Dataset
+from shardwright.store.session import is_repeatable
 from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidecar_receipt
+
+_NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
+_HASH = "Draw by a hash of the key instead, like pmod(xxhash64(key), 100) < 10"
 
 
 class Metadata(NamedTuple):
@@ -81,10 +85,14 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
     """Check a selection against the columns before any job runs.
 
     Raises:
-        RequestError: A rule does not parse, names no column or is no condition; the flag column is missing.
+        RequestError: A rule does not parse, names no column or is no condition; the flag column is missing;
+            a rule or an assigned column has other values each time.
     """
     if metadata is None:
         return
+    if not is_repeatable(metadata.frame):
+        assigned = ", ".join(f"metadata['{name}']" for name in sorted(metadata.computed))
+        raise RequestError(assigned, f"it {_NOT_REPEATABLE}", _HASH)
     names = metadata.frame.columns
     if selection.filter_column is not None:
         if selection.filter_column not in names:
@@ -96,7 +104,8 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
             raise RequestError("--filter-column", found, "A flag is boolean, or 0 and 1; use --where to compare text")
     for rule, condition in selection.rules.items():
         try:
-            kind = metadata.frame.select(F.expr(condition)).schema[0].dataType
+            decided = metadata.frame.select(F.expr(condition))
+            kind = decided.schema[0].dataType
         except ParseException as error:
             raise RequestError(
                 f"rule '{rule}'", f"{condition!r} does not parse as SQL ({_short(error)})", "Mend it"
@@ -109,6 +118,8 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
         if not isinstance(kind, T.BooleanType):
             found = f"{condition!r} is {kind.simpleString()}, not a condition"
             raise RequestError(f"rule '{rule}'", found, "Compare it with something")
+        if not is_repeatable(decided):
+            raise RequestError(f"rule '{rule}'", f"{condition!r} {_NOT_REPEATABLE}", _HASH)
 
 
 def _short(error: AnalysisException) -> str:

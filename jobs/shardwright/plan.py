@@ -26,7 +26,7 @@ from shardwright.reporting import log
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities, sidecar_identities
 from shardwright.store.output import require_apart
 from shardwright.store.session import run_errors
-from shardwright.store.tables import EXPORTS, Tables, append, tables_at
+from shardwright.store.tables import EXPORTS, Tables, append, require_fitting, tables_at
 
 
 class Request(NamedTuple):
@@ -80,9 +80,10 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
     first_ranks = [0, *accumulate(kept_by_shard)][:-1]
     kept_rows = decision.paired.filter(F.col("drop_reason").isNull()).withColumnRenamed("position", "source_position")
     _require_names(request, index, kept_rows)
+    placed = with_layout(kept_rows.withColumnRenamed("key", "source_key"), first_ranks, settings.samples_per_shard)
+    rows = _export_rows(request, placed, decision.columns)
+    require_fitting(spark, request.tables, EXPORTS, rows)
     if not settings.dry_run and kept:
-        placed = with_layout(kept_rows.withColumnRenamed("key", "source_key"), first_ranks, settings.samples_per_shard)
-        rows = _export_rows(request, placed, decision.columns)
         with run_errors("export: store the plan"):
             append(request.tables, EXPORTS, rows, request.snapshot_id, {"operation": "export"})
         log(f"export: planned {kept:,} samples in {shard_count:,} shards")
@@ -112,7 +113,7 @@ def _require_possible(request: Request, decision: Decision, kept: int, shard_cou
     settings = request.settings
     if not kept and not settings.allow_empty:
         drops = ", ".join(f"{reason}: {count:,}" for reason, count in decision.drops.items())
-        found = f"no sample would be kept of {decision.total(pairs.DROPPED):,} (dropped by {drops})"
+        found = f"no sample would be kept of {decision.total(pairs.DROPPED):,}{drops and f' (dropped by {drops})'}"
         raise DataError("export", found, "Loosen the rules, or pass --allow-empty. Nothing was written.")
     if shard_count > 10**settings.shard_digits:
         most = 10**settings.shard_digits

@@ -43,6 +43,9 @@ def verify_output(
         raise RequestError("verify --deep", "webdataset is not installed", "Install shardwright[verify]")
     manifest = _read_manifest(output_root)
     tables = tables_at(tables_option or manifest["tables"], output_root)
+    has_tables = tables.exists(spark, SNAPSHOTS)
+    if tables_option and not has_tables:
+        raise RequestError(f"--tables {tables_option}", "there are no tables", "Leave it out, or pass their folder")
     problems = list(_check_folder(output_root, manifest))
     job = _check_job(output_root, manifest, deep=deep)
     count = len(job.shards)
@@ -50,7 +53,6 @@ def verify_output(
         if count:
             shards = spark.range(0, count, 1, min(count, 4 * parallelism(spark)))
             problems += _collect(shards.mapInArrow(partial(check_shards, job=job), _PROBLEM_SCHEMA))
-        has_tables = tables.exists(spark, SNAPSHOTS)
         if has_tables:
             problems += _check_tables(spark, tables, manifest, job)
     if problems:

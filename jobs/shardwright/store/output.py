@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError
@@ -15,6 +16,7 @@ from shardwright.files import list_files, read_json, remove_folder, write_json
 
 MANIFEST_NAME = "manifest.json"
 _STAGING_NAME = ".shardwright"
+_MANIFEST_KEYS = {"snapshot_id", "settings", "inputs", "tables", "shards"}
 
 
 class OutputState(NamedTuple):
@@ -36,10 +38,31 @@ def staging_folder(output_root: str) -> str:
 
 
 def read_output(output_root: str) -> OutputState:
-    """Look at an output folder; one that does not exist is empty."""
-    manifest = read_json(os.path.join(output_root, MANIFEST_NAME))
-    plan = read_json(os.path.join(staging_folder(output_root), "plan.json"))
-    return OutputState(manifest, plan, not os.path.isdir(output_root) or not os.listdir(output_root))
+    """Look at an output folder; one that does not exist is empty.
+
+    Raises:
+        RequestError: It is no folder, or its manifest is not one of ours.
+    """
+    if not os.path.isdir(output_root):
+        if os.path.lexists(output_root):
+            raise RequestError(output_root, "it is no folder", "Pass an empty or a new folder")
+        return OutputState(None, None, is_empty=True)
+    plan = None
+    # A plan that a crash of the machine cut short explains nothing.
+    with suppress(ValueError):
+        plan = read_json(os.path.join(staging_folder(output_root), "plan.json"))
+    return OutputState(_read_manifest(output_root), plan, not os.listdir(output_root))
+
+
+def _read_manifest(output_root: str) -> dict[str, Any] | None:
+    path = os.path.join(output_root, MANIFEST_NAME)
+    found: Any = ()
+    with suppress(ValueError):
+        found = read_json(path)
+    if found is None or (isinstance(found, dict) and found.keys() >= _MANIFEST_KEYS):
+        return found
+    remedy = "Pass another folder; where the file was damaged, remove it, and the same export again writes it anew"
+    raise RequestError(path, "it is no manifest of an export", remedy)
 
 
 def require_apart(dataset_root: str, output_root: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError, RunError, restored
 
@@ -87,6 +87,16 @@ def _first_cause(text: str) -> str:
     if missing:
         return "the executors' Python has no shardwright; pass its wheel with --py-files"
     return (python or causes[-1:] or lines or ["Spark failed"])[0].rstrip(".")
+
+
+def is_repeatable(frame: DataFrame) -> bool:
+    """Tell whether a frame has the same values each time it is computed; Spark Connect can't tell."""
+    try:
+        plans = frame._jdf.queryExecution()  # noqa: SLF001 - said nowhere else
+    except AttributeError:
+        return True
+    # Optimized, a plan has lost the columns that were assigned anew; that takes time, and few need it.
+    return bool(plans.analyzed().deterministic() or plans.optimizedPlan().deterministic())
 
 
 def parallelism(spark: SparkSession) -> int:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
-from shardwright.errors import RequestError
+from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
 from shardwright.store.dataset import Dataset
 from shardwright.store.types import spark_type
@@ -23,6 +23,7 @@ def read_sidecar_schema(dataset: Dataset) -> pa.Schema | None:
 
     Raises:
         RequestError: Only some shards have a sidecar, or a column's type differs between them.
+        ProblemsError: Some sidecars are no Parquet.
     """
     without = [shard.file.path for shard in dataset.shards if shard.sidecar is None]
     if len(without) == len(dataset.shards):
@@ -33,7 +34,11 @@ def read_sidecar_schema(dataset: Dataset) -> pa.Schema | None:
         raise RequestError(dataset.dataset_root, found, "Put the .parquet of the same name beside each tar")
     paths = [shard.sidecar.path for shard in dataset.shards if shard.sidecar]
     with ThreadPoolExecutor(8) as pool:
-        schemas = list(pool.map(pq.read_schema, paths))
+        found_schemas = list(pool.map(_read_schema, paths))
+    schemas = [found for found in found_schemas if isinstance(found, pa.Schema)]
+    problems = [found for found in found_schemas if isinstance(found, Problem)]
+    if problems:
+        raise ProblemsError("sidecars", problems, "Write or fetch these files again. Nothing was written.")
     first = schemas[0]
     for path, schema in zip(paths, schemas, strict=True):
         _require_same(paths[0], first, path, schema)
@@ -43,6 +48,13 @@ def read_sidecar_schema(dataset: Dataset) -> pa.Schema | None:
         twin = next(name for name in names if names.count(name) > 1)
         raise RequestError(paths[0], f"two columns are named '{twin}' but for case", "Rename one of them")
     return clean_metadata(pa.schema(kept, first.metadata))
+
+
+def _read_schema(path: str) -> pa.Schema | Problem:
+    try:
+        return pq.read_schema(path)
+    except pa.ArrowException as error:
+        return Problem(path, None, None, "unreadable", str(error).splitlines()[0])
 
 
 def sidecar_receipt(dataset: Dataset) -> Receipt | None:

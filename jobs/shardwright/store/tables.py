@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from shardwright.errors import RequestError
 from shardwright.files import absolute
 
 SHARDS, SAMPLES, DECISIONS = "shards", "samples", "decisions"
@@ -51,7 +52,8 @@ class Tables(NamedTuple):
 
     def name(self, table: str) -> str:
         """Give the table's name in SQL."""
-        return f"{self.root}.{table}" if self.in_catalog else f"delta.`{os.path.join(self.root, table)}`"
+        path = os.path.join(self.root, table).replace("`", "``")
+        return f"{self.root}.{table}" if self.in_catalog else f"delta.`{path}`"
 
     @property
     def in_catalog(self) -> bool:
@@ -77,11 +79,45 @@ class Tables(NamedTuple):
 
 
 def tables_at(where: str | None, beside: str) -> Tables:
-    """Resolve ``--tables``: a folder or ``catalog.schema``; by default ``BESIDE_tables``."""
+    """Resolve ``--tables`` for a dataset or an output: by default ``BESIDE_tables``.
+
+    Raises:
+        RequestError: Tables and shards would share a folder.
+    """
     if where is None:
         return Tables(f"{beside}_tables")
+    tables = named_tables(where)
+    if not tables.in_catalog:
+        folders = [os.path.realpath(os.path.join(tables.root, table)) for table in SCHEMAS]
+        shards = os.path.realpath(beside)
+        # VACUUM deletes what it does not know under a table, and readers of shards stumble over a table among them.
+        if any(os.path.commonpath([shards, folder]) in (shards, folder) for folder in folders):
+            found = f"the tables would share a folder with the shards in {beside}"
+            raise RequestError(f"--tables {where}", found, f"Pass a folder beside them, like {beside}_tables")
+    return tables
+
+
+def named_tables(where: str) -> Tables:
+    """Resolve the name of tables that are there: a folder or ``catalog.schema``."""
     tables = Tables(where)
     return tables if tables.in_catalog and not os.path.isdir(where) else Tables(absolute(where))
+
+
+def require_fitting(spark: SparkSession, tables: Tables, table: str, rows: DataFrame) -> None:
+    """Refuse rows with a column that the table holds in another type.
+
+    Raises:
+        RequestError: It names the column.
+    """
+    if not tables.exists(spark, table):
+        return
+    stored = {field.name.lower(): field for field in tables.read(spark, table).schema}
+    for field in rows.schema:
+        other = stored.get(field.name.lower())
+        if other is not None and other.dataType.simpleString() != field.dataType.simpleString():
+            types = f"{other.dataType.simpleString()}, here it is {field.dataType.simpleString()}"
+            found = f"other exports have column '{other.name}' as {types}"
+            raise RequestError(tables.name(table), found, "Pass other --tables, or give the column that type")
 
 
 def append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, provenance: Mapping[str, Any]) -> None:

@@ -113,6 +113,8 @@ def _check_sidecar(shard_id: int, path: str, expected: Mapping[str, Any], job: C
 
 def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: bool) -> Iterator[Problem]:
     tar = f"{name}.tar"
+    # Where keys were kept, an id that is a number need not read as the key does; the source's key is the key.
+    key_col = job.id_col if job.key_digits is not None else job.source_key_col
     with OpenFile(f"{stem}.tar") as file:
         index = scan_tar(file, tar)
     yield from index.problems
@@ -120,7 +122,7 @@ def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: 
         detail = f"it has {index.sample_count:,} samples, the manifest says {sample_count:,}"
         yield Problem(tar, None, None, "wrong_count", detail)
     try:
-        keys = _read_keys(f"{stem}.parquet", job.id_col)
+        keys = _read_keys(f"{stem}.parquet", key_col)
     except (pa.ArrowException, OSError):
         return  # already reported
     tar_keys = index.samples["key"].combine_chunks()
@@ -131,10 +133,13 @@ def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: 
 
 def _load_first(path: str, name: str, index: ShardIndex) -> Iterator[Problem]:
     """Load the first sample as training code would."""
-    import webdataset  # slow to import, and only --deep needs it
+    from webdataset import tariterators  # slow to import, and only --deep needs it
 
     first = index.samples.slice(0, 1).to_pylist()[0]
-    sample = next(iter(webdataset.WebDataset([path], shardshuffle=False)))
+    # The file is opened here: webdataset takes a path for a URL, and some names for a part of one.
+    with open(path, "rb") as stream:
+        members = tariterators.tar_file_expander([{"url": path, "stream": stream}])
+        sample = next(iter(tariterators.group_by_keys(members)))
     wanted = {ext.lower(): size for ext, size in zip(first["member_exts"], first["payload_bytes"], strict=True)}
     found = {ext: len(payload) for ext, payload in sample.items() if not ext.startswith("__")}
     if sample["__key__"] != first["key"] or found != wanted:
