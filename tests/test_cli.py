@@ -126,7 +126,7 @@ def test_results_are_lines_and_tables_without_json(
 def test_a_session_without_delta_is_refused(spark: SparkSession) -> None:
     theirs = spark.newSession()
     theirs.conf.set("spark.sql.catalog.spark_catalog", "org.example.Catalog")
-    with pytest.raises(RequestError, match="Delta Lake is not set up in it. Start it with"), session(theirs):
+    with pytest.raises(RequestError, match=r"Delta Lake is not set up in it\. Start it with"), session(theirs):
         pass
 
 

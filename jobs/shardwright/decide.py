@@ -18,7 +18,7 @@ from shardwright.frames.columns import column, table_columns
 from shardwright.frames.rules import with_drop_reason, with_flag_reason
 from shardwright.index import Index
 from shardwright.metadata import Metadata
-from shardwright.store.session import run_errors
+from shardwright.store.session import fit_to_rows, run_errors
 from shardwright.store.tables import DECISIONS, SNAPSHOTS, Tables, table_schema
 
 _DETAILS = {
@@ -101,6 +101,7 @@ def decide(
     if index.problems:
         raise ProblemsError("index", index.problems, "Mend or remove these shards and run the command again.")
     samples = index.samples
+    fit_to_rows(samples.sparkSession, index.sample_count)
     if decisions is None:
         samples = samples.withColumn("drop_reason", F.lit(None).cast("string"))
     else:

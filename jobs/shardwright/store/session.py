@@ -28,6 +28,11 @@ _SETTINGS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "4096",
     "spark.sql.session.timeZone": "UTC",
 }
+# The settings of conf/local.conf that have plans interpreted, and what they are for large ones.
+_COMPILED = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
+_COMPILED_FROM_ROWS = 200_000
+_LEAST_DRIVER_MIB = 1024
+_DAEMON = "shardwright.store.daemon"
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
         from pyspark.logger import PySparkLogger
 
         PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
-    before = {name: spark.conf.get(name, None) for name in _SETTINGS}
+    before = {name: spark.conf.get(name, None) for name in (*_SETTINGS, *_COMPILED)}
     for name, value in _SETTINGS.items():
         spark.conf.set(name, value)
     try:
@@ -99,6 +104,18 @@ def is_repeatable(frame: DataFrame) -> bool:
     return bool(plans.analyzed().deterministic() or plans.optimizedPlan().deterministic())
 
 
+def is_ours(spark: SparkSession) -> bool:
+    """Tell a session that `local_session` started."""
+    return spark.conf.get("spark.python.daemon.module", None) == _DAEMON
+
+
+def fit_to_rows(spark: SparkSession, row_count: int) -> None:
+    """Let a session of our own compile its plans from here on where they are worth it."""
+    if is_ours(spark) and row_count >= _COMPILED_FROM_ROWS:
+        for name, value in _COMPILED.items():
+            spark.conf.set(name, value)
+
+
 def parallelism(spark: SparkSession) -> int:
     """Count the tasks that can run at once, as far as the session tells."""
     try:
@@ -131,20 +148,26 @@ def local_session(record_classes: str | None = None) -> SparkSession:
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark asks for pandas once it hands Arrow to Python: load it while the JVM starts.
-    threading.Thread(target=import_module, args=("pandas",), daemon=True).start()
+    for module in ("pandas", "deltalake"):
+        threading.Thread(target=import_module, args=(module,), daemon=True).start()
+    # The script that starts the JVM asks another JVM for its command.
+    os.environ.setdefault("SPARK_LAUNCHER_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     conf = resources.files("shardwright") / "conf"
     builder = SparkSession.builder.master("local[*]").appName("shardwright")
     for name in ("spark.conf", "local.conf"):
         for key, value in _properties((conf / name).read_text(encoding="utf-8")):
             builder = builder.config(key, value)
-    # A local run lasts seconds: the quick compiler and the simplest collector take a quarter off a cold one.
-    java = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xlog:disable", "-Xlog:all=error:stderr"]
+    # A local run lasts seconds: the quick compiler, the simplest collector and a heap that is large enough from the
+    # start take a quarter off a cold one.
+    java = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Xms{_LEAST_DRIVER_MIB}m", "-XX:MetaspaceSize=256m"]
+    java += ["-Xlog:disable", "-Xlog:all=error:stderr"]
     java.append(f"-Dlog4j2.configurationFile={Path(str(conf / 'log4j2.properties')).as_uri()}")
     if record_classes:
         java.append(f"-XX:ArchiveClassesAtExit={record_classes}")
     elif class_archive().exists():
         java.append(f"-XX:SharedArchiveFile={class_archive()}")
     builder = builder.config("spark.driver.extraJavaOptions", " ".join(java))
+    builder = builder.config("spark.python.daemon.module", _DAEMON)
     # Nothing of Spark's own shall appear in the folder that the user stands in.
     builder = builder.config("spark.sql.warehouse.dir", os.path.join(tempfile.gettempdir(), "shardwright-warehouse"))
     builder = builder.config("spark.driver.memory", f"{_driver_memory_mib()}m")
@@ -164,7 +187,7 @@ def _properties(text: str) -> Iterator[tuple[str, str]]:
 def _driver_memory_mib() -> int:
     """Give the driver a quarter of the machine, 1 to 16 GiB; Python workers and the page cache need the rest."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1024, min(16 * 1024, machine // 4 // 2**20))
+    return max(_LEAST_DRIVER_MIB, min(16 * 1024, machine // 4 // 2**20))
 
 
 def _require_delta(spark: SparkSession) -> None:
