@@ -19,7 +19,8 @@ def test_workers_import_pyspark_from_its_folder_and_list_no_archive(spark: Spark
         archives = [entry for entry in {*sys.path, *sys.path_importer_cache} if entry.endswith((".zip", ".jar"))]
         yield pa.record_batch({"value": [sys.executable, pyspark.__file__, *archives]})
 
-    executable, package, *archives = [row[0] for row in spark.range(1).mapInArrow(describe, "value string").collect()]
+    rows = spark.range(0, 1, 1, 1).mapInArrow(describe, "value string")
+    executable, package, *archives = [row[0] for row in rows.collect()]
     assert executable == sys.executable
     assert package.endswith("pyspark/__init__.py")
     assert [entry for entry in archives if "pyspark" in entry] == []  # the interpreter has a zip of its own
