@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from shardwright.format.headers import BLOCK_BYTES, Bytes, Longs, block_count, ustar_headers
+from shardwright.format.headers import BLOCK_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
 
 
 class Members(NamedTuple):
@@ -48,12 +48,13 @@ def plan_reads(members: Members, max_gap_bytes: int) -> Reads:
     return Reads(starts[firsts], range_sizes, first_blocks, payload_blocks, int(range_blocks.sum()))
 
 
-def starts_range(members: Members, max_gap_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def starts_range(members: Members, max_gap_bytes: int) -> Flags:
     """Tell for each member whether a new range begins with it."""
     starts = members.payload_offsets
     ends = starts + block_count(members.payload_bytes) * BLOCK_BYTES
     gaps = starts[1:] - ends[:-1]
-    return np.concatenate([[True], (gaps < 0) | (gaps > max_gap_bytes)])
+    starts_here: Flags = np.concatenate([[True], (gaps < 0) | (gaps > max_gap_bytes)])
+    return starts_here
 
 
 def assemble(members: Members, source: Bytes, payload_blocks: Longs, replaced: Mapping[int, bytes]) -> Bytes:

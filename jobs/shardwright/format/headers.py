@@ -19,6 +19,7 @@ MAX_MEMBER_BYTES = 8**11 - 1
 
 Bytes = npt.NDArray[np.uint8]
 Longs = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _OCTAL_SHIFTS = 3 * np.arange(10, -1, -1, dtype=np.int64)
 

@@ -267,7 +267,8 @@ def _octal(fields: Bytes) -> Longs:
         begun |= is_digit
         values = np.where(is_digit & ~ended, values * 8 + (column & 7), values)
     is_legal = ((fields >= ord("0")) & (fields <= ord("7"))) | (fields == ord(" ")) | (fields == 0)
-    return np.where(is_legal.all(axis=1), values, -1)
+    legal_values: Longs = np.where(is_legal.all(axis=1), values, -1)
+    return legal_values
 
 
 def _names(rows: Bytes) -> list[bytes]:
