@@ -6,16 +6,17 @@ each time, and each task lists the archives again. Both take longer than many a 
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
 
+_ARCHIVE = re.compile(r"(pyspark|py4j-.+-src)\.zip|spark-core_.+\.jar")
+
 
 def forget_archives() -> None:
     """Take Spark's archives off the path where pyspark can be imported without them."""
-    home = os.path.join(os.environ.get("SPARK_HOME", ""), "")
-    archives = [entry for entry in sys.path if entry.startswith(home) and os.path.isfile(entry)]
+    archives = [entry for entry in sys.path if _ARCHIVE.fullmatch(entry.rpartition("/")[2])]
     others = [entry for entry in sys.path if entry not in archives]
     if PathFinder.find_spec("pyspark", others):
         sys.path[:] = others

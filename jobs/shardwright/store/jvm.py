@@ -52,7 +52,7 @@ def delta_jars() -> list[str]:
 def class_archive() -> Path:
     """Give where the archive of classes lies, or would lie, for this Java, this pyspark and these jars.
 
-    The JVM checks that an archive fits before it uses one.
+    It belongs to one environment and goes with it: 190 MB. The JVM checks that an archive fits before it uses one.
     """
     java = os.path.realpath(os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java"))
     found = java if os.path.exists(java) else os.path.realpath(shutil.which("java") or "java")
@@ -64,13 +64,14 @@ def class_archive() -> Path:
         delta_jars(),
         sys.prefix,
     ]
-    return _cache_folder() / f"classes-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.jsa"
+    folder = Path(sys.prefix) if sys.prefix != sys.base_prefix else _cache_folder()
+    return folder / f"classes-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.jsa"
 
 
 def prepare() -> None:
     """Fetch the jars and record the archive, where they are missing."""
     archive = class_archive()
-    if archive.exists():
+    if archive.exists() or not is_writable(str(archive.parent)):
         return
     with tempfile.TemporaryDirectory(dir=archive.parent) as workspace:
         recorded = os.path.join(workspace, "classes.jsa")
@@ -81,6 +82,9 @@ def prepare() -> None:
         # Without an archive everything works, only slower: a Java that can't record one is no error.
         if os.path.exists(recorded):
             os.replace(recorded, archive)
+    for other in Path(sys.prefix).glob("classes-*.jsa"):
+        if other != archive:
+            other.unlink()
 
 
 def _write_dataset(folder: str) -> None:
