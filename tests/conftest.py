@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from shardwright.cli import main
 from shardwright.store.session import session
 from tests.builders import write_dataset
+
+# The same examples everywhere, and no deadline: other work on the machine fails no test.
+settings.load_profile("ci")
 
 
 class Outcome(NamedTuple):

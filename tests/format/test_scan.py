@@ -57,7 +57,7 @@ def test_scan_says_what_a_sample_takes_in_a_tar_of_ours() -> None:
     assert (index.longest_name_bytes, index.longest_ext_bytes) == (3, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.text("abcé/", min_size=1, max_size=140), st.binary(max_size=1500)), min_size=1, max_size=6),
     st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
@@ -193,7 +193,7 @@ def test_scan_reports_a_name_that_is_not_utf8() -> None:
     assert scan(buffer.getvalue()).problems == [Problem("s.tar", "\\xe9", 0, "bad_name", "the name is not UTF-8")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_damaged_tar_is_reported_or_reads_as_before(data: st.DataObject) -> None:
     """Whatever byte changes outside payloads, nothing is lost in silence."""

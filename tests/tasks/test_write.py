@@ -127,7 +127,7 @@ def test_write_makes_the_golden_shard(root: Path) -> None:
     assert (root / "out" / "00000.tar").read_bytes() == golden.read_bytes()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=7))
 def test_write_gives_the_same_bytes_however_rows_are_batched(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]

@@ -258,7 +258,7 @@ def _first_bad(rows: Bytes) -> int | None:
 
 def _octal(fields: Bytes) -> Longs:
     """Read octal fields, one a row: digits between blanks and NULs; -1 where anything else stands."""
-    values = np.zeros(len(fields), dtype=np.int64)
+    values: Longs = np.zeros(len(fields), dtype=np.int64)
     ended = np.zeros(len(fields), dtype=bool)
     begun = np.zeros(len(fields), dtype=bool)
     for column in fields.T:
@@ -267,8 +267,8 @@ def _octal(fields: Bytes) -> Longs:
         begun |= is_digit
         values = np.where(is_digit & ~ended, values * 8 + (column & 7), values)
     is_legal = ((fields >= ord("0")) & (fields <= ord("7"))) | (fields == ord(" ")) | (fields == 0)
-    legal_values: Longs = np.where(is_legal.all(axis=1), values, -1)
-    return legal_values
+    values[~is_legal.all(axis=1)] = -1
+    return values
 
 
 def _names(rows: Bytes) -> list[bytes]:

@@ -16,7 +16,7 @@ import xxhash
 from shardwright.errors import DataError, RunError
 from shardwright.files import OpenFile, published, read_range, write_all
 from shardwright.format.blocks import Members, Reads, assemble, plan_reads, starts_range
-from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Longs, block_count, ustar_headers
+from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
 from shardwright.format.json_id import BadJsonError, with_json_id
 from shardwright.format.names import shard_name
 from shardwright.format.sidecar import ROW_GROUP_ROWS, Receipt, SidecarColumn, as_field, read_receipt, receipt_bytes
@@ -146,7 +146,7 @@ class _TarWriter:
         self._append(np.zeros(-(-end // RECORD_BYTES) * RECORD_BYTES - self._size, dtype=np.uint8))
         return FileSum(self._size, checksum_text(self._digest))
 
-    def _copy(self, source: _Source, members: Members, is_json: np.ndarray, keys: pa.Array) -> None:
+    def _copy(self, source: _Source, members: Members, is_json: Flags, keys: pa.Array) -> None:
         for begin, end in _chunks(members):
             chunk = members.slice(begin, end)
             if end - begin == 1 and chunk.payload_bytes[0] > BUFFER_BYTES and not is_json[begin]:
