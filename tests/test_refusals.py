@@ -229,3 +229,49 @@ def test_storage_that_fails_exits_3(run: Run, dataset: Path, tmp_path: Path) -> 
     assert (done.code, "Nothing was committed" in done.result["error"]) == (3, True), done.result
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sidecar_that_is_no_parquet_exits_1_and_every_one_is_listed(run: Run, dataset: Path, tmp_path: Path) -> None:
+    for name in ("00000", "00002"):
+        (dataset / f"{name}.parquet").write_bytes(b"no parquet")
+    done = run("export", dataset, tmp_path / "out", "--where", "true")
+    found = [(Path(problem["shard"]).name, problem["reason"]) for problem in done.result["problems"]]
+    assert (done.code, found) == (1, [("00000.parquet", "unreadable"), ("00002.parquet", "unreadable")])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("manifest", ["", "{}", "[1]", '{"snapshot_id": "a"}'])
+def test_a_manifest_that_is_not_ours_exits_2(run: Run, dataset: Path, tmp_path: Path, manifest: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(manifest)
+    for words in (["export", dataset, out, "--where", "true"], ["verify", out]):
+        done = run(*words)
+        assert (done.code, "manifest.json: it is no manifest of an export" in done.result["error"]) == (2, True)
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
+
+
+def test_an_output_that_is_a_file_exits_2(run: Run, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("x")
+    done = run("export", dataset, tmp_path / "out", "--where", "true")
+    assert (done.code, "it is no folder" in done.result["error"]) == (2, True)
+
+
+def test_tables_among_the_shards_exit_2(run: Run, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for tables in (dataset, dataset / "tables", out / "tables", out):
+        done = run("export", dataset, out, "--where", "true", "--tables", tables)
+        assert (done.code, "the tables would share a folder with the shards" in done.result["error"]) == (2, True)
+    done = run("verify", run("reshard", dataset, out, "--samples-per-shard", 9).result["output"], "--tables", tmp_path)
+    assert (done.code, "there are no tables" in done.result["error"]) == (2, True)
+
+
+def test_a_column_that_the_exports_of_others_hold_in_another_type_exits_2(run: Run, tmp_path: Path) -> None:
+    words = ["--where", "true", "--tables", tmp_path / "tables"]
+    for name, score in (("numbers", 1.0), ("words", "high")):
+        write_shard(tmp_path / name, "00000", sample_members("a"), [{"key": "a", "score": score}])
+    assert run("export", tmp_path / "numbers", tmp_path / "out", *words).code == 0
+    done = run("export", tmp_path / "words", tmp_path / "out2", *words)
+    message = "other exports have column 'score' as double, here it is string. Pass other --tables"
+    assert (done.code, message in done.result["error"]) == (2, True)
+    assert not (tmp_path / "out2").exists()
