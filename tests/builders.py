@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 Row = dict[str, Any]
 
+# Before version 26 pyarrow can't read a null in a list of fixed size back from Parquet.
+NULL_VECTOR = None if int(pa.__version__.split(".")[0]) >= 26 else [0.0, 0.0]
+
 
 def tar_bytes(members: Sequence[tuple[str, bytes]], tar_format: int = tarfile.USTAR_FORMAT, mtime: float = 0) -> bytes:
     """Write members with Python's tarfile; a float mtime makes a PAX header before each, as webdataset does."""

@@ -30,10 +30,7 @@ def scored(tmp_path: Path) -> Path:
 
 def test_a_drop_reason_is_the_first_unmet_rule(run: Run, scored: Path) -> None:
     low, odd = "low =score >= 0.2", "it's = group = 'x'"
-    for rules, reasons in (
-        ((low, odd), [None, "it's", "low"]),
-        ((odd, low), [None, "it's", "low"]),
-    ):
+    for rules in ((low, odd), (odd, low)):
         done = run("filter", scored, "--rule", rules[0], "--rule", rules[1], "--tables", scored.parent / rules[0][:2])
         assert (done.code, done.result["kept"], sum(done.result["drops"].values())) == (0, 2, 4)
         table = DeltaTable(scored.parent / rules[0][:2] / "decisions").to_pyarrow_table()
@@ -43,7 +40,7 @@ def test_a_drop_reason_is_the_first_unmet_rule(run: Run, scored: Path) -> None:
         by_key = {row["key"]: row["drop_reason"] for row in decided}
         first = rules[0].split("=")[0].strip()
         assert by_key == {"a": "low", "b": first, "c": None, "d": "it's", "e": None, "f": "it's"}
-        assert done.result["drops"] == {name: list(by_key.values()).count(name) for name in reasons if name}
+        assert done.result["drops"] == {name: list(by_key.values()).count(name) for name in ("it's", "low")}
 
 
 def test_a_flag_column_gives_its_name_as_the_reason(run: Run, tmp_path: Path) -> None:

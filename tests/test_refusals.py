@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,9 +225,8 @@ def test_job_files_are_checked(run: Run, dataset: Path, tmp_path: Path) -> None:
 
 
 def test_storage_that_fails_exits_3(run: Run, dataset: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    done = run("export", dataset, tmp_path / "out", "--where", "true", "--tables", tmp_path / "file" / "tables")
-    assert (done.code, "Nothing was committed" in done.result["error"]) == (3, True), done.result
+    done = run("export", dataset, tmp_path / "out", "--where", "true", "--tables", "/proc/tables")
+    assert (done.code, "Run the same command again to go on" in done.result["error"]) == (3, True), done.result
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -262,6 +262,9 @@ def test_tables_among_the_shards_exit_2(run: Run, dataset: Path, tmp_path: Path)
     for tables in (dataset, dataset / "tables", out / "tables", out):
         done = run("export", dataset, out, "--where", "true", "--tables", tables)
         assert (done.code, "the tables would share a folder with the shards" in done.result["error"]) == (2, True)
+    (tmp_path / "file").write_text("x")
+    done = run("export", dataset, out, "--where", "true", "--tables", tmp_path / "file" / "tables")
+    assert (done.code, "file is no folder" in done.result["error"]) == (2, True)
     done = run("verify", run("reshard", dataset, out, "--samples-per-shard", 9).result["output"], "--tables", tmp_path)
     assert (done.code, "there are no tables" in done.result["error"]) == (2, True)
 
@@ -275,3 +278,94 @@ def test_a_column_that_the_exports_of_others_hold_in_another_type_exits_2(run: R
     message = "other exports have column 'score' as double, here it is string. Pass other --tables"
     assert (done.code, message in done.result["error"]) == (2, True)
     assert not (tmp_path / "out2").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--where", "score >= 0.1 and"], "'score >= 0.1 and' does not parse as SQL"),
+        (["--where", "score >= 0.1 as x"], "does not parse as SQL"),
+        (["--where", "current_timestamp() > '2020-01-01'"], "gives other values each time"),
+        (["--where", "current_date > '2020-01-01'"], "gives other values each time"),
+        (["--where", "rand() > 0.5"], "Draw by a hash, like pmod(xxhash64(key), 100) < 10"),
+        (["--where", "true", "--source-key-col", "KEY"], "--source-key-col: the name 'KEY' is empty or taken"),
+        (["--where", "true", "--source-shard-col", ""], "--source-shard-col: the name '' is empty or taken"),
+        (["--where", "true", "--source-key-col", "x", "--source-shard-col", "x"], "the name 'x' is empty or taken"),
+    ],
+)
+def test_more_wrong_requests_exit_2(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+    write_shard(tmp_path / "data", "00000", AB, ROWS)
+    done = run("export", tmp_path / "data", tmp_path / "out", *words)
+    assert (done.code, message in done.result["error"]) == (2, True), done.result
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.array([[None], None], pa.list_(pa.null())), "column 'odd' holds values of no type"),
+        (pa.array([{"a b": 1}, None]), "column 'odd' has inner fields that tables can't hold ('a b')"),
+        (pa.array([{"a": 1, "A": 2}, None]), "column 'odd' has inner fields that tables can't hold ('a', 'a')"),
+    ],
+)
+def test_inner_types_that_tables_cannot_hold_exit_2(run: Run, tmp_path: Path, values: pa.Array, message: str) -> None:
+    write_shard(tmp_path / "data", "00000", AB, pa.table({"key": ["a", "b"], "odd": values}))
+    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
+    assert (done.code, message in done.result["error"]) == (2, True), done.result
+
+
+@pytest.mark.parametrize("name", ["_hidden", "co:lon"])
+def test_sidecars_that_spark_does_not_see_exit_2(run: Run, tmp_path: Path, name: str) -> None:
+    write_shard(tmp_path / "data", name, AB, ROWS)
+    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
+    assert (done.code, "Spark reads no files whose names begin with" in done.result["error"]) == (2, True)
+
+
+def test_a_users_own_shard_stem_stays_where_keys_repeat(run: Run, tmp_path: Path) -> None:
+    for shard in ("00000", "00001"):
+        write_shard(tmp_path / "data", shard, AB, [{**row, "shard_stem": f"{shard}x"} for row in ROWS])
+    out = tmp_path / "out"
+    assert run("export", tmp_path / "data", out, "--where", "shard_stem = '00001x'").code == 0
+    assert [row["shard_stem"] for row in read_rows(out)] == ["00001x"] * 2
+
+
+def test_decisions_made_on_other_sidecars_or_by_another_filter_are_not_taken(run: Run, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    write_shard(data, "00000", AB, ROWS)
+    latest = ["export", data, out, "--decisions", "latest"]
+    for condition, kept in (("score = 1", "a"), ("score = 2", "b")):
+        assert run("filter", data, "--where", condition).code == 0
+        done = run(*latest)
+        if kept == "b":  # the folder holds what the first filter kept
+            assert (done.code, "with other inputs: decisions was" in done.result["error"]) == (2, True)
+            shutil.rmtree(out)
+            done = run(*latest)
+        assert (done.code, [row["source_key"] for row in read_rows(out)]) == (0, [kept])
+    write_shard(data, "00000", AB, [{**row, "score": 3.0} for row in ROWS])
+    done = run("export", data, tmp_path / "stale", "--decisions", "latest")
+    assert (done.code, "of this dataset as it is now" in done.result["error"]) == (2, True)
+
+
+def test_a_finished_export_whose_files_are_gone_is_not_reported_as_done(
+    run: Run, dataset: Path, tmp_path: Path
+) -> None:
+    words = ["export", dataset, tmp_path / "out", "--where", "true"]
+    assert run(*words).code == 0
+    (tmp_path / "out" / "00000.parquet").unlink()
+    done = run(*words)
+    assert (
+        done.code,
+        "00000.parquet: the export was finished, and now the file is missing" in done.result["error"],
+    ) == (
+        1,
+        True,
+    )
+    shutil.rmtree(tmp_path / "out")
+    assert (run(*words).code, run("verify", tmp_path / "out").code) == (0, 0)
+
+
+def test_rules_in_another_order_are_another_export(run: Run, dataset: Path, tmp_path: Path) -> None:
+    rules = [["--rule", "a=aesthetic_score > 0.1"], ["--rule", "b=aesthetic_score > 0.2"]]
+    assert run("export", dataset, tmp_path / "out", *rules[0], *rules[1]).code == 0
+    done = run("export", dataset, tmp_path / "out", *rules[1], *rules[0])
+    assert (done.code, "with other settings: rules was" in done.result["error"]) == (2, True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from shardwright import ImageTextPairDataset
 from shardwright.errors import RequestError, RunError
-from tests.builders import read_rows, sample_members, tree_bytes, write_dataset, write_shard
+from tests.builders import NULL_VECTOR, read_rows, sample_members, tree_bytes, write_dataset, write_shard
 from tests.conftest import Outcome
 
 pytestmark = pytest.mark.spark
@@ -28,7 +30,7 @@ TYPED = pa.table(
         "status": ["success", "failed_to_download", "success"],
         "small": pa.array([1, None, 255], pa.uint8()),
         "label": pa.array(["x", None, "x"]).dictionary_encode(),
-        "vector": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.float32(), 2)),
+        "vector": pa.array([[1, 2], NULL_VECTOR, [3, 4]], pa.list_(pa.float32(), 2)),
         "at": pa.array([0, 1, None], pa.timestamp("ms")),
         "price": pa.array([None, None, None], pa.decimal128(5, 2)),
         "box": pa.array([{"x": 1, "y": 2}, None, {"x": 3, "y": None}], pa.struct({"x": pa.int16(), "y": pa.int32()})),
@@ -227,3 +229,39 @@ def test_what_can_not_be_saved_is_refused_and_nothing_is_written(run: Run, tmp_p
         assert (done.code, message in done.result["error"]) == (2, True), done.result
     assert tree_bytes(root) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "full"]
+
+
+def test_a_save_in_place_that_is_cut_off_is_completed_by_whoever_opens_the_dataset_next(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_dataset(tmp_path / "data", 3, 4)
+    before = [row["aesthetic_score"] for row in read_rows(data)]
+    dataset = ImageTextPairDataset.from_webdataset(data, spark=spark)
+    dataset.metadata["aesthetic_score"] = dataset.metadata["aesthetic_score"] * 2
+    replace, calls = os.replace, count()
+
+    def replace_once(source: str, target: str) -> None:
+        if Path(target).parent == data and next(calls):
+            raise OSError(5, "the disk went away", target)
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace_once)
+        with pytest.raises(OSError, match="went away"):
+            dataset.save_metadata()
+    assert [row["aesthetic_score"] for row in read_rows(data)] != [value * 2 for value in before]
+    ImageTextPairDataset.from_webdataset(data, spark=spark)
+    assert [row["aesthetic_score"] for row in read_rows(data)] == [value * 2 for value in before]
+    assert not [path for path in data.iterdir() if path.name.startswith(".")]
+
+
+def test_a_copy_is_refused_before_anything_is_written_where_its_record_cannot_be(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    data = write_dataset(tmp_path / "data", 1, 4)
+    before = tree_bytes(data)
+    dataset = ImageTextPairDataset.from_webdataset(data, spark=spark, tables=str(data / "tables"))
+    dataset.metadata["new"] = 1
+    with pytest.raises(RequestError, match="share a folder with the shards"):
+        dataset.save_metadata()
+    assert tree_bytes(data) == before

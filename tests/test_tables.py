@@ -59,9 +59,9 @@ def test_tables_are_read_by_deltalake_and_agree_with_the_files(
     counts = ("indexed", "kept", "dropped", "rejected", "exported")
     assert [snapshot[name] for name in counts] == [manifest[name] for name in counts] == [30, 15, 15, 0, 15]
     assert json.loads(snapshot["drops"]) == {"where": 15}
-    index_id = next(row["snapshot_id"] for row in found["snapshots"].to_pylist() if row["operation"] == "index")
-    assert snapshot["parent_snapshot_id"] in {row["snapshot_id"] for row in found["shards"].to_pylist()}
-    assert index_id
+    index_ids = [row["snapshot_id"] for row in found["snapshots"].to_pylist() if row["operation"] == "index"]
+    assert {row["snapshot_id"] for row in found["shards"].to_pylist()} == set(index_ids)
+    assert snapshot["parent_snapshot_id"] in index_ids
     assert found["rejects"].to_pylist()[0]["reason"] == "truncated"
     dropped = duckdb.execute(
         f"SELECT keep, drop_reason, count(*) FROM '{tables}/decisions/*/*.parquet' GROUP BY ALL ORDER BY keep"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class _Interrupted(BaseException):
     """A signal asked the process to stop; everything above a verb unwinds."""
 
@@ -44,27 +47,37 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _fail(error.format_message(), 2, as_json, usage=error)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except ShardwrightError as error:
-        code = _fail(str(error), error.exit_code, as_json, problems=[problem._asdict() for problem in error.problems])
     except _Interrupted as stop:
-        again = "Nothing was committed; run the same command again to go on."
+        again = "Run the same command again to go on."
         code = _fail(f"interrupted by signal {stop.exit_code - 128}. {again}", stop.exit_code, as_json)
-    except ModuleNotFoundError as error:
-        if error.name not in ("pyspark", "delta", "pandas"):
-            raise
-        remedy = "Install shardwright[local], or run it where Spark is"
-        code = _fail(str(RequestError("Spark", f"{error.name} is not installed", remedy)), 2, as_json)
-    except OSError as error:
-        failure = RunError(
-            error.filename or "storage", error.strerror or str(error), "Run the same command again to go on"
-        )
-        code = _fail(str(failure), failure.exit_code, as_json)
+    except Exception as error:  # noqa: BLE001 - every end has its exit code
+        failure = _named(error)
+        problems = [problem._asdict() for problem in failure.problems]
+        code = _fail(str(failure), failure.exit_code, as_json, problems=problems)
     # Spark ends with this process; waiting for it to stop would take as long as a small job.
     sys.exit(code)
 
 
+def _named(error: Exception) -> ShardwrightError:
+    """Give the error of ours that an error is; unnamed it would exit 1, which says that the data failed a check."""
+    if isinstance(error, ShardwrightError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return RequestError(
+            "Spark", f"{error.name} is not installed", "Install shardwright[local], or run it where Spark is"
+        )
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return RequestError(str(error.filename), "it is no folder", "Pass another place")
+    if isinstance(error, OSError):
+        return RunError(
+            error.filename or "storage", error.strerror or str(error), "Run the same command again to go on"
+        )
+    logging.getLogger("shardwright").error("an error that nobody foresaw", exc_info=error)
+    return RunError("shardwright", f"{type(error).__name__}: {error}", "Please report this with the lines above")
+
+
 def _stop_on_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt)
 
 
@@ -74,12 +87,18 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 @contextmanager
 def _session() -> Iterator[SparkSession]:
-    """Give a session; Ctrl-C goes on meaning what it means here, though pyspark sets a handler of its own."""
+    """Give a session; Ctrl-C goes on meaning what it means here."""
     # Spark is imported once the words are known to be right.
-    from shardwright.store.session import session
+    from shardwright.store.session import session, start_session
 
-    with session() as spark:
+    # A JVM that is interrupted while it starts would live on: what comes in meanwhile is heard once it has started.
+    heard: list[int] = []
+    for number in _SIGNALS:
+        signal.signal(number, lambda sent, _: heard.append(sent))
+    with session(start_session()) as spark:
         _stop_on_signals()
+        if heard:
+            raise _Interrupted(heard[0])
         yield spark
 
 

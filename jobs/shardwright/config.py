@@ -1,4 +1,4 @@
-"""Settings of the verbs, checked once, and the job file."""
+"""Settings of the verbs, checked once."""
 
 from __future__ import annotations
 
@@ -89,6 +89,8 @@ class ExportSettings:
         settings.update(settings.pop("source"))
         settings.update(settings.pop("selection"))
         settings["json_id"] = self.rewrites_json
+        # In order: the first rule unmet is the drop reason.
+        settings["rules"] = [list(rule) for rule in self.selection.rules.items()]
         for name in ("output", "tables", "allow_empty", "dry_run"):
             settings.pop(name)
         return settings

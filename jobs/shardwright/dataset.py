@@ -93,10 +93,7 @@ class ImageTextPairDataset:
 
     def _load(self, spark: SparkSession) -> Metadata:
         dataset = list_dataset(self.path, recursive=self._source.recursive)
-        found = load_metadata(spark, dataset, self._source, needed_for="the class")
-        if found is None:
-            raise RequestError(self.path, "there is no metadata", "Put NAME.parquet beside each NAME.tar")
-        return found
+        return load_metadata(spark, dataset, self._source, "the class")
 
     @classmethod
     def from_webdataset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,12 +13,13 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.config import Selection, UnmatchedRows
-from shardwright.errors import CountsError, Problem, ProblemsError, RequestError
+from shardwright.errors import CountsError, Problem, ProblemsError, RequestError, RunError
 from shardwright.frames import pairs
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.rules import with_drop_reason, with_flag_reason
-from shardwright.index import Index
+from shardwright.index import Index, index_id
 from shardwright.metadata import Metadata
+from shardwright.store.dataset import Dataset, digest, sidecar_identities
 from shardwright.store.session import fit_to_rows, run_errors
 from shardwright.store.tables import DECISIONS, SNAPSHOTS, Tables, table_schema
 
@@ -31,6 +33,7 @@ _DETAILS = {
 _REMEDY = "Mend the sidecars; rows without a sample are passed over with --unmatched-rows ignore. Nothing was written."
 _MAX_PROBLEMS = 10_000
 _DROP_REASON = "shardwright: drop reason"
+_ROW_STEM = "shardwright: shard stem"
 _OURS = (
     *table_schema("samples"),
     *table_schema("exports"),
@@ -113,7 +116,7 @@ def decide(
         try:
             with run_errors("filter"):
                 decision = _decide_with_metadata(samples, metadata, selection, unmatched_rows)
-        except Exception:
+        except RunError:
             _require_rules_run(metadata, selection)
             raise
     decided = decision.total(pairs.KEPT) + decision.total(pairs.DROPPED)
@@ -122,26 +125,38 @@ def decide(
     return decision
 
 
-def stored_decisions(spark: SparkSession, tables: Tables, wanted: str, index: Index) -> tuple[str, DataFrame]:
-    """Find what ``filter`` stored: ``latest``, or a snapshot's id.
+def find_decisions(spark: SparkSession, tables: Tables, wanted: str, dataset: Dataset) -> str:
+    """Find the filter of a dataset as it is now whose decisions are wanted: ``latest``, or a snapshot's id.
 
     Raises:
-        RequestError: There is none, or it was made on another state of the dataset.
+        RequestError: There is none.
     """
-    where = "--decisions"
-    snapshots = (
-        tables.read(spark, SNAPSHOTS).filter("operation = 'filter'") if tables.exists(spark, DECISIONS) else None
-    )
-    of_index = snapshots and snapshots.filter(F.col("parent_snapshot_id") == index.snapshot_id)
-    if of_index is not None and wanted != "latest":
-        of_index = of_index.filter(F.col("snapshot_id") == wanted)
-    found = of_index.orderBy(F.desc("committed_at")).head() if of_index is not None else None
+    found = newest_filter(spark, tables, dataset, None if wanted == "latest" else wanted)
     if found is None:
-        raise RequestError(
-            where, f"no filter '{wanted}' of this dataset as it is now in {tables.root}", "Run shardwright filter first"
-        )
-    rows = tables.read(spark, DECISIONS).filter(F.col("snapshot_id") == found["snapshot_id"])
-    return str(found["snapshot_id"]), rows
+        missing = f"no filter '{wanted}' of this dataset as it is now in {tables.root}"
+        raise RequestError("--decisions", missing, "Run shardwright filter first")
+    return str(found["snapshot_id"])
+
+
+def newest_filter(spark: SparkSession, tables: Tables, dataset: Dataset, snapshot_id: str | None = None) -> Row | None:
+    """Find the snapshot of the last filter, or of a given one, that ran on a dataset as it is now."""
+    if not tables.exists(spark, DECISIONS):
+        return None
+    is_wanted = (F.col("operation") == "filter") & (F.col("parent_snapshot_id") == index_id(dataset))
+    is_wanted &= F.col("inputs") == json.dumps(filter_inputs(dataset))
+    if snapshot_id is not None:
+        is_wanted &= F.col("snapshot_id") == snapshot_id
+    return tables.read(spark, SNAPSHOTS).filter(is_wanted).orderBy(F.desc("committed_at")).head()
+
+
+def filter_inputs(dataset: Dataset) -> dict[str, str]:
+    """Give what decisions depend on beside the index."""
+    return {"sidecars": digest(sidecar_identities(dataset))}
+
+
+def read_decisions(spark: SparkSession, tables: Tables, snapshot_id: str) -> DataFrame:
+    """Read what a filter decided: a row a sample."""
+    return tables.read(spark, DECISIONS).filter(F.col("snapshot_id") == snapshot_id)
 
 
 def _decide_without_metadata(samples: DataFrame) -> Decision:
@@ -182,13 +197,13 @@ def _rows(
     """Give the metadata rows with ``on``, ``drop_reason``, ``failed`` and the columns under their table names."""
     frame = metadata.frame
     if pairs.STEM in on:
-        frame = frame.withColumn(pairs.STEM, pairs.sidecar_stem())
+        frame = frame.withColumn(_ROW_STEM, pairs.sidecar_stem())
     if selection.filter_column is not None:
         flagged = with_flag_reason(frame, selection.filter_column, _DROP_REASON)
     else:
         flagged = with_drop_reason(frame, selection.rules, _DROP_REASON)
     return flagged.select(
-        *(F.col(name) for name in on if name == pairs.STEM),
+        *(column(_ROW_STEM).alias(name) for name in on if name == pairs.STEM),
         pairs.match_key(metadata.id_col, id_type).alias(pairs.MATCH),
         column(_DROP_REASON).alias("drop_reason"),
         _failed_download(metadata.frame).alias("failed"),

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from pyspark.sql import Row, SparkSession
@@ -19,7 +20,7 @@ from shardwright.index import indexed
 from shardwright.metadata import Metadata
 from shardwright.plan import Request, make_plan, resolve_request, sidecar_columns
 from shardwright.reporting import count_shards, log, progress, snapshot_row
-from shardwright.store.dataset import digest
+from shardwright.store.dataset import digest, list_dataset
 from shardwright.store.output import (
     begin_output,
     discard_output,
@@ -65,11 +66,12 @@ def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Meta
     # A crash after the commit leaves a folder without its manifest: the tables know that it is finished.
     unsure = not (state.manifest or state.is_empty)
     committed = find_snapshot(spark, request.tables, request.snapshot_id) if unsure else None
-    if committed:
+    if committed and not settings.dry_run:
         finish_output(output_root, _manifest_of(spark, request, committed))
         state = read_output(output_root)
     require_same(state, output_root, request.identity, request.inputs)
     if state.manifest:
+        _require_files(output_root, state.manifest)
         log(f"export: {output_root} holds this export already, no shard was written")
         return _result(request, state.manifest, started)
     plan = state.plan
@@ -83,6 +85,22 @@ def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Meta
     manifest = _commit(spark, request, plan, shards, started)
     log(f"export: committed {manifest['snapshot_id']} in {time.time() - started:.1f} s")
     return _result(request, manifest, started)
+
+
+def _require_files(output_root: str, manifest: Mapping[str, Any]) -> None:
+    """Refuse to report a finished export whose files are not all there; `verify` looks into them too.
+
+    Raises:
+        DataError: It names the first file.
+    """
+    for shard in manifest["shards"]:
+        for suffix, size in ((".tar", shard["shard_bytes"]), (".parquet", shard["sidecar_bytes"])):
+            path = os.path.join(output_root, f"{shard['shard_name']}{suffix}")
+            found = os.path.getsize(path) if os.path.exists(path) else None
+            if found != size:
+                state = "missing" if found is None else f"of {found:,} bytes, not {size:,}"
+                remedy = "Remove the folder and run the same command again, or see what verify says"
+                raise DataError(path, f"the export was finished, and now the file is {state}", remedy)
 
 
 def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> list[Row]:
@@ -131,8 +149,11 @@ def _commit(
 ) -> dict[str, Any]:
     """Check the counts and make the export visible: manifest rows, the snapshot's row, ``manifest.json``."""
     exported = sum(row["sample_count"] for row in shards)
-    if exported != plan["kept"] or [row["shard_id"] for row in shards] != list(range(plan["shard_count"])):
+    size = request.settings.samples_per_shard
+    placed = [(shard_id, min(size, plan["kept"] - shard_id * size)) for shard_id in range(plan["shard_count"])]
+    if [(row["shard_id"], row["sample_count"]) for row in shards] != placed:
         raise CountsError("export", "the rules kept", plan["kept"], f"{len(shards):,} shards hold", exported)
+    _require_unchanged(request)
     tables, snapshot_id = request.tables, request.snapshot_id
     provenance = {"operation": "export", "parent_snapshot_id": plan["parent_snapshot_id"]}
     rows = [{**row.asDict(), "path": os.path.join(request.output_root, f"{row['shard_name']}.tar")} for row in shards]
@@ -156,6 +177,21 @@ def _commit(
     manifest = _manifest_of(spark, request, {"snapshot_id": snapshot_id, **snapshot}, rows)
     finish_output(request.output_root, manifest)
     return manifest
+
+
+def _require_unchanged(request: Request) -> None:
+    """Refuse to commit what was read from files that changed meanwhile.
+
+    Raises:
+        DataError: Nothing that was written can be kept.
+    """
+    now = list_dataset(request.dataset.dataset_root, recursive=request.settings.source.recursive)
+    if now != request.dataset:
+        pairs = zip_longest(request.dataset.shards, now.shards)
+        place = next((before or found).file.path for before, found in pairs if before != found)
+        discard_output(request.output_root)
+        remedy = "Run the command again when nothing writes there. Nothing was committed."
+        raise DataError(place, "the shard changed while it was exported", remedy)
 
 
 def _manifest_of(
@@ -193,7 +229,7 @@ def _result(request: Request, found: Mapping[str, Any], started: float) -> dict[
     return {
         "snapshot_id": found["snapshot_id"],
         "output": request.output_root,
-        "tables": request.tables.root,
+        "tables": found.get("tables", request.tables.root),
         "shards": found["shard_count"] if shards is None else len(shards),
         **{name: found[name] for name in ("indexed", "kept", "dropped", "rejected")},
         "exported": found.get("exported", 0),

@@ -31,23 +31,30 @@ def absolute(path: str | os.PathLike[str]) -> str:
         raise RequestError(
             text, "only local paths can be read and written by this version", "Mount or copy the dataset."
         )
-    return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
+    try:
+        return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
+    except RuntimeError:
+        raise RequestError(text, "there is no such user", "Write the path out") from None
 
 
 def list_files(root: str, *, recursive: bool = False) -> list[FileInfo]:
     """List the files under a folder, ordered by relative path as UTF-8 bytes; hidden names are left out."""
-    found = list(_walk(root, recursive))
+    found = list(_walk(root, recursive, frozenset()))
     return sorted(found, key=lambda file: os.fsencode(file.path))
 
 
-def _walk(folder: str, recursive: bool) -> Iterator[FileInfo]:
+def _walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iterator[FileInfo]:
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:  # a link led back
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
                 if recursive:
-                    yield from _walk(entry.path, recursive)
+                    yield from _walk(entry.path, recursive, above | {here})
             elif entry.is_file():
                 status = entry.stat()
                 yield FileInfo(entry.path, status.st_size, status.st_mtime_ns)
@@ -69,7 +76,10 @@ class OpenFile:
 
     def read(self, offset: int, count: int) -> bytes:
         """Read a range; fewer bytes only where the file ends."""
-        return os.pread(self.descriptor, count, offset)
+        data = os.pread(self.descriptor, count, offset)
+        while 0 < len(data) < count and (more := os.pread(self.descriptor, count - len(data), offset + len(data))):
+            data += more
+        return data
 
 
 def read_range(descriptor: int, offset: int, into: memoryview) -> int:

@@ -9,15 +9,15 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
-from shardwright.decide import decide
+from shardwright.decide import decide, filter_inputs, newest_filter
 from shardwright.errors import RequestError
 from shardwright.frames import pairs
 from shardwright.index import choose_index_tables, indexed
 from shardwright.metadata import load_metadata, require_selection
 from shardwright.reporting import log, snapshot_row
-from shardwright.store.dataset import digest, list_dataset, sidecar_identities
+from shardwright.store.dataset import digest, list_dataset
 from shardwright.store.session import run_errors
-from shardwright.store.tables import DECISIONS, SNAPSHOTS, append, append_rows, find_snapshot, tables_at
+from shardwright.store.tables import DECISIONS, SNAPSHOTS, append, append_rows, tables_at
 
 
 def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selection) -> dict[str, Any]:
@@ -26,16 +26,16 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
     if selection.is_empty:
         raise RequestError("filter", "no rule was given", "Pass --where, --rule or --filter-column")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
-    metadata = load_metadata(spark, dataset, source, needed_for="a rule")
+    metadata = load_metadata(spark, dataset, source, "a rule")
     require_selection(metadata, selection)
-    tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), None)
+    tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), None)
     with indexed(spark, dataset, tables) as index:
         settings = {
             "id_col": source.id_col,
             "rules": list(selection.rules.items()),
             "filter_column": selection.filter_column,
         }
-        snapshot_id = digest("filter", index.snapshot_id, sidecar_identities(dataset), settings)
+        settings_hash = digest(settings)
         decision = decide(index, metadata, selection, source.unmatched_rows)
         counts = {
             "indexed": index.sample_count,
@@ -45,7 +45,14 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
             "drops": decision.drops,
         }
         index.wait_stored()
-        if not find_snapshot(spark, tables, snapshot_id):
+        newest = newest_filter(spark, tables, dataset)
+        if newest is not None and newest["settings_hash"] == settings_hash:
+            snapshot_id = newest["snapshot_id"]
+        else:
+            # Where others came between, the same filter is stored again: `latest` is what ran last.
+            snapshot_id = digest(
+                "filter", index.snapshot_id, filter_inputs(dataset), settings, newest and newest["snapshot_id"]
+            )
             rows = decision.paired.select(
                 F.lit(snapshot_id).alias("snapshot_id"),
                 "shard_path",
@@ -61,6 +68,8 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
                 operation="filter",
                 started=started,
                 settings=settings,
+                settings_hash=settings_hash,
+                inputs=filter_inputs(dataset),
                 dataset_root=dataset.dataset_root,
                 parent_snapshot_id=index.snapshot_id,
                 **counts,

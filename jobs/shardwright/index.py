@@ -64,7 +64,7 @@ def index_dataset(spark: SparkSession, source: SourceSettings) -> dict[str, Any]
     """
     started = time.time()
     dataset = list_dataset(source.dataset, recursive=source.recursive)
-    tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), None)
+    tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), None)
     with indexed(spark, dataset, tables) as index:
         if index.problems:
             raise ProblemsError(
@@ -81,14 +81,19 @@ def index_dataset(spark: SparkSession, source: SourceSettings) -> dict[str, Any]
         }
 
 
-def choose_index_tables(spark: SparkSession, asked: Tables, fallback: Tables | None) -> Tables:
+def choose_index_tables(spark: SparkSession, dataset: Dataset, asked: Tables, fallback: Tables | None) -> Tables:
     """Choose where the index lies: where asked, or beside the output when that can't be written."""
-    if asked.in_catalog or asked.exists(spark, SNAPSHOTS) or is_writable(asked.root):
+    if asked.in_catalog or is_writable(asked.root) or find_snapshot(spark, asked, index_id(dataset)):
         return asked
     if fallback is None:
         raise RequestError(asked.root, "the tables can't be written there", "Pass --tables with a folder that can")
     log(f"index: {asked.root} can't be written, the index goes to {fallback.root}")
     return fallback
+
+
+def index_id(dataset: Dataset) -> str:
+    """Give the id of the snapshot that indexes a dataset as it is now."""
+    return digest("index", dataset.dataset_root, shard_identities(dataset))
 
 
 @contextmanager
@@ -97,10 +102,10 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
 
     Args:
         tables: Where the index is kept.
-        store: Without it nothing is written: what the tables lack is scanned for this once.
+        store: Without it nothing is written; where the tables lack a shard, all are scanned for this once.
     """
     started = time.time()
-    snapshot_id = digest("index", dataset.dataset_root, shard_identities(dataset))
+    snapshot_id = index_id(dataset)
     known = _known_shards(spark, tables, dataset)
     if len(known) == len(dataset.shards) and find_snapshot(spark, tables, snapshot_id):
         shards = [known[shard.file] for shard in dataset.shards]

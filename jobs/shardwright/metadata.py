@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,7 +20,12 @@ from shardwright.store.session import is_repeatable
 from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidecar_receipt
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
-_HASH = "Draw by a hash of the key instead, like pmod(xxhash64(key), 100) < 10"
+_LAMBDA_VARIABLE = re.compile(r"\b([A-Za-z]+)_\d+\b")
+_BARE_CLOCK = re.compile(r"(?i)\b(current_timestamp|current_date|localtimestamp)\b")
+# Spark holds the time to be the same for one query, and an export runs several.
+_CLOCK = re.compile(
+    r"(?i)\b(current_timestamp|current_date|current_time|curdate|localtimestamp|now|unix_timestamp)\(\)"
+)
 
 
 class Metadata(NamedTuple):
@@ -42,7 +48,8 @@ class Metadata(NamedTuple):
     @property
     def expressions(self) -> list[str]:
         """What the frame says beyond the sidecars: part of what makes an export the same export again."""
-        return [f"{name} = {value}" for name, value in self.assigned]
+        # Spark numbers the variables of lambdas anew each time.
+        return [_LAMBDA_VARIABLE.sub(r"\1", f"{name} = {value}") for name, value in self.assigned]
 
     def with_column(self, name: str, value: Column) -> Metadata:
         """Add a column, or replace one in its place."""
@@ -55,19 +62,27 @@ class Metadata(NamedTuple):
         return None if name in self.computed else self.schema.field(name)
 
 
-def load_metadata(
-    spark: SparkSession, dataset: Dataset, source: SourceSettings, *, needed_for: str | None = None
-) -> Metadata | None:
-    """Open the sidecars; None where there are none and nothing needs them.
+def load_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings, needed_for: str) -> Metadata:
+    """Open the sidecars that something needs.
 
     Raises:
         RequestError: Sidecars or the id column are missing.
     """
+    metadata = find_metadata(spark, dataset, source)
+    if metadata is None:
+        found = f"no shard has a sidecar, {needed_for} needs one"
+        raise RequestError(dataset.dataset_root, found, "Put NAME.parquet beside each NAME.tar")
+    return metadata
+
+
+def find_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings) -> Metadata | None:
+    """Open the sidecars; None where there are none.
+
+    Raises:
+        RequestError: Only some shards have a sidecar, or the id column is missing.
+    """
     schema = read_sidecar_schema(dataset)
     if schema is None:
-        if needed_for:
-            found = f"no shard has a sidecar, {needed_for} needs one"
-            raise RequestError(dataset.dataset_root, found, "Put NAME.parquet beside each NAME.tar")
         return None
     id_col = source.id_col or (DEFAULT_ID_COL if DEFAULT_ID_COL in schema.names else FALLBACK_ID_COL)
     if id_col not in schema.names:
@@ -90,36 +105,50 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
     """
     if metadata is None:
         return
-    if not is_repeatable(metadata.frame):
-        assigned = ", ".join(f"metadata['{name}']" for name in sorted(metadata.computed))
-        raise RequestError(assigned, f"it {_NOT_REPEATABLE}", _HASH)
-    names = metadata.frame.columns
+    clocked = [name for name, value in metadata.assigned if _CLOCK.search(str(value))]
+    if clocked or not is_repeatable(metadata.frame):
+        assigned = ", ".join(f"metadata['{name}']" for name in clocked or sorted(metadata.computed))
+        raise RequestError(assigned, f"it {_NOT_REPEATABLE}", _remedy(metadata))
     if selection.filter_column is not None:
-        if selection.filter_column not in names:
-            found = f"no column '{selection.filter_column}' in the metadata"
-            raise RequestError("--filter-column", found, did_you_mean(selection.filter_column, names))
-        kind = metadata.frame.schema[selection.filter_column].dataType
-        if not isinstance(kind, T.BooleanType | T.NumericType):
-            found = f"column '{selection.filter_column}' is {kind.simpleString()}"
-            raise RequestError("--filter-column", found, "A flag is boolean, or 0 and 1; use --where to compare text")
+        _require_flag(metadata.frame, selection.filter_column)
     for rule, condition in selection.rules.items():
-        try:
-            decided = metadata.frame.select(F.expr(condition))
-            kind = decided.schema[0].dataType
-        except ParseException as error:
-            raise RequestError(
-                f"rule '{rule}'", f"{condition!r} does not parse as SQL ({_short(error)})", "Mend it"
-            ) from None
-        except AnalysisException as error:
-            missing = (error.getMessageParameters() or {}).get("objectName", "").replace("`", "")
-            if missing:
-                raise RequestError(f"rule '{rule}'", f"no column '{missing}'", did_you_mean(missing, names)) from None
-            raise RequestError(f"rule '{rule}'", f"{condition!r} is refused ({_short(error)})", "Mend it") from None
-        if not isinstance(kind, T.BooleanType):
-            found = f"{condition!r} is {kind.simpleString()}, not a condition"
-            raise RequestError(f"rule '{rule}'", found, "Compare it with something")
-        if not is_repeatable(decided):
-            raise RequestError(f"rule '{rule}'", f"{condition!r} {_NOT_REPEATABLE}", _HASH)
+        _require_condition(metadata, rule, condition)
+
+
+def _require_flag(frame: DataFrame, name: str) -> None:
+    if name not in frame.columns:
+        found = f"no column '{name}' in the metadata"
+        raise RequestError("--filter-column", found, did_you_mean(name, frame.columns))
+    kind = frame.schema[name].dataType
+    if not isinstance(kind, T.BooleanType | T.NumericType):
+        found = f"column '{name}' is {kind.simpleString()}"
+        raise RequestError("--filter-column", found, "A flag is boolean, or 0 and 1; use --where to compare text")
+
+
+def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
+    where, frame = f"rule '{rule}'", metadata.frame
+    try:
+        # In parentheses a last word, such as an "and" that nothing follows, is not taken for a name.
+        decided = frame.select(F.expr(f"({condition}\n)"))
+        kind = decided.schema[0].dataType
+    except ParseException as error:
+        raise RequestError(where, f"{condition!r} does not parse as SQL ({_short(error)})", "Mend it") from None
+    except AnalysisException as error:
+        missing = (error.getMessageParameters() or {}).get("objectName", "").replace("`", "")
+        if missing:
+            raise RequestError(where, f"no column '{missing}'", did_you_mean(missing, frame.columns)) from None
+        raise RequestError(where, f"{condition!r} is refused ({_short(error)})", "Mend it") from None
+    if not isinstance(kind, T.BooleanType):
+        found = f"{condition!r} is {kind.simpleString()}, not a condition"
+        raise RequestError(where, found, "Compare it with something")
+    columns = {name.lower() for name in frame.columns}
+    bare_clocks = {word.lower() for word in _BARE_CLOCK.findall(condition)} - columns
+    if bare_clocks or _CLOCK.search(condition) or not is_repeatable(decided):
+        raise RequestError(where, f"{condition!r} {_NOT_REPEATABLE}", _remedy(metadata))
+
+
+def _remedy(metadata: Metadata) -> str:
+    return f"Draw by a hash, like pmod(xxhash64({metadata.id_col}), 100) < 10, and write a time as a literal"
 
 
 def _short(error: AnalysisException) -> str:

@@ -31,9 +31,10 @@ def verb(command: Command) -> Callable[..., None]:
 
     @click.option("--job", type=click.Path(), is_eager=True, expose_value=False, callback=_read_job,
                   help="Read options from this TOML file's section for the verb; the command line wins.")  # fmt: skip
-    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; logs go to stderr.")
+    @click.option("--json", is_flag=True, help="Print the result as one JSON object; logs go to stderr.")
     @wraps(command)
-    def run(*, as_json: bool, **options: Any) -> None:
+    def run(**options: Any) -> None:
+        as_json = options.pop("json")
         result = command(**options)
         if as_json:
             click.echo(json.dumps(result, default=str))

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import DEFAULT_ID_COL, ExportSettings
-from shardwright.decide import Decision, decide, stored_decisions
+from shardwright.decide import Decision, decide, find_decisions, read_decisions
 from shardwright.errors import DataError, Problem, ProblemsError, RequestError, RunError
 from shardwright.files import free_bytes
 from shardwright.format.headers import NAME_BYTES, ustar_split
@@ -21,7 +21,7 @@ from shardwright.frames import pairs
 from shardwright.frames.columns import column
 from shardwright.frames.layout import with_layout, with_new_key
 from shardwright.index import Index, choose_index_tables
-from shardwright.metadata import Metadata, load_metadata, require_selection
+from shardwright.metadata import Metadata, find_metadata, load_metadata, require_selection
 from shardwright.reporting import log
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities, sidecar_identities
 from shardwright.store.output import require_apart
@@ -50,11 +50,13 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
     require_apart(source.dataset, settings.output)
     if metadata is None:
         needs_rows = bool(settings.selection.rules or settings.selection.filter_column)
-        metadata = load_metadata(spark, dataset, source, needed_for="a rule" if needs_rows else None)
+        metadata = (
+            load_metadata(spark, dataset, source, "a rule") if needs_rows else find_metadata(spark, dataset, source)
+        )
     require_selection(metadata, settings.selection)
     sidecar_columns(settings, metadata, {})
     tables = tables_at(source.tables, settings.output)
-    index_tables = choose_index_tables(spark, tables_at(source.tables, source.dataset), tables)
+    index_tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), tables)
     identity = settings.identity() | {"id_col": metadata.id_col if metadata else DEFAULT_ID_COL}
     inputs = {
         "dataset_root": dataset.dataset_root,
@@ -62,6 +64,8 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
         "sidecars": digest(sidecar_identities(dataset)),
         "assigned": metadata.expressions if metadata else [],
     }
+    if settings.selection.decisions:
+        inputs["decisions"] = find_decisions(spark, index_tables, settings.selection.decisions, dataset)
     snapshot_id = digest("export", identity, inputs, settings.output)
     return Request(settings, dataset, metadata, settings.output, tables, index_tables, identity, inputs, snapshot_id)
 
@@ -71,7 +75,7 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
     settings = request.settings
     decisions = None
     if settings.selection.decisions:
-        _, decisions = stored_decisions(spark, request.index_tables, settings.selection.decisions, index)
+        decisions = read_decisions(spark, request.index_tables, request.inputs["decisions"])
     decision = decide(index, request.metadata, settings.selection, settings.source.unmatched_rows, decisions)
     kept_by_shard = decision.kept_by_shard(len(request.dataset.shards))
     kept = sum(kept_by_shard)
@@ -193,11 +197,11 @@ def sidecar_columns(
         RequestError: A column of the user's has the name of one that is to be added.
     """
     key_field = pa.field(metadata.id_col if metadata else DEFAULT_ID_COL, pa.string(), nullable=False)
+    added = {settings.source_key_col: "--source-key-col", settings.source_shard_col: "--source-shard-col"}
     if metadata is None:
         chosen = [SidecarColumn("key", key_field.name, key_field)]
     else:
         ours = () if metadata.receipt is None else (metadata.receipt.source_key_col, metadata.receipt.source_shard_col)
-        added = {settings.source_key_col: "--source-key-col", settings.source_shard_col: "--source-shard-col"}
         chosen = []
         for name in metadata.frame.columns:
             stored = metadata.field(name)
@@ -218,8 +222,12 @@ def sidecar_columns(
                 )
             id_field = metadata.field(metadata.id_col) or key_field
             chosen.append(SidecarColumn("source_key", settings.old_id_col, id_field.with_name(settings.old_id_col)))
-    return (
-        *chosen,
+    chosen += [
         SidecarColumn("source_key", settings.source_key_col, pa.field(settings.source_key_col, pa.string())),
         SidecarColumn("source_shard", settings.source_shard_col, pa.field(settings.source_shard_col, pa.string())),
-    )
+    ]
+    names = [column.name.lower() for column in chosen]
+    for name, option in added.items():
+        if not name or names.count(name.lower()) > 1:
+            raise RequestError(option, f"the name '{name}' is empty or taken", f"Pass another {option}")
+    return tuple(chosen)

@@ -13,13 +13,21 @@ from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
 from shardwright.errors import CountsError, RequestError, did_you_mean
-from shardwright.files import remove_folder
+from shardwright.files import list_files, remove_folder
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.pairs import STEM, sidecar_stem
 from shardwright.index import choose_index_tables
 from shardwright.metadata import Metadata, load_metadata
 from shardwright.reporting import log, snapshot_row
-from shardwright.store.dataset import Dataset, digest, list_dataset, shard_stem, sidecar_identities
+from shardwright.store.dataset import (
+    Dataset,
+    digest,
+    list_dataset,
+    replace_sidecars,
+    replacements_folder,
+    shard_stem,
+    sidecar_identities,
+)
 from shardwright.store.session import parallelism, run_errors
 from shardwright.store.sidecars import count_rows
 from shardwright.store.tables import SNAPSHOTS, append_rows, tables_at
@@ -50,18 +58,16 @@ def save_metadata(
     if isinstance(columns, str):
         raise RequestError("columns", f"it is the text '{columns}'", f"Pass a list, [{columns!r}]")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
-    metadata = metadata or load_metadata(spark, dataset, source, needed_for="save-metadata")
-    if metadata is None:
-        raise RequestError(source.dataset, "there is no metadata", "Put NAME.parquet beside each NAME.tar")
+    metadata = metadata or load_metadata(spark, dataset, source, "save-metadata")
     unknown = [name for name in columns or () if name not in metadata.frame.columns]
     if unknown:
         raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))
     _require_target(dataset, path)
+    tables = choose_index_tables(
+        spark, dataset, tables_at(source.tables, source.dataset), tables_at(None, path) if path else None
+    )
     saved = _write(spark, dataset, metadata, _save_job(dataset, metadata, path, columns), in_place=path is None)
     row_count = sum(row["row_count"] for row in saved)
-    tables = choose_index_tables(
-        spark, tables_at(source.tables, source.dataset), tables_at(None, path) if path else None
-    )
     settings = {"columns": columns and list(columns), "assigned": metadata.expressions, "path": path}
     snapshot_id = digest("save-metadata", dataset.dataset_root, sidecar_identities(dataset), settings, started)
     root = path or dataset.dataset_root
@@ -97,11 +103,11 @@ def _write(spark: SparkSession, dataset: Dataset, metadata: Metadata, job: SaveJ
         row_count = sum(row["row_count"] for row in saved)
         if row_count != expected or len(saved) != len(job.files):
             raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
-        if in_place:
-            for sidecar_path, written in job.files.values():
-                os.replace(written, sidecar_path)
-    finally:
-        remove_folder(_staging_folder(dataset))
+    except BaseException:
+        remove_folder(replacements_folder(dataset.dataset_root))
+        raise
+    if in_place:
+        replace_sidecars(dataset.dataset_root)
     return saved
 
 
@@ -114,21 +120,15 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
         asked = list(columns) if columns is not None else names
         chosen = tuple(dict.fromkeys(asked if metadata.id_col in asked else [metadata.id_col, *asked]))
     files = {}
+    if path is None:
+        remove_folder(replacements_folder(dataset.dataset_root))
     for shard in dataset.shards:
         if shard.sidecar:
             relative = os.path.relpath(shard.sidecar.path, dataset.dataset_root)
-            target = os.path.join(path or _staging_folder(dataset), relative)
+            target = os.path.join(path or replacements_folder(dataset.dataset_root), relative)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             files[shard_stem(shard.file.path)] = (shard.sidecar.path, target)
     return SaveJob(files, table_columns(written, (STEM, "row_index")), chosen)
-
-
-def _staging_folder(dataset: Dataset) -> str:
-    """Give the folder in which new sidecars wait until all are there.
-
-    A column may be computed from what it replaces: a run that failed between two files could not be repeated.
-    """
-    return os.path.join(dataset.dataset_root, ".shardwright-sidecars")
 
 
 def _require_target(dataset: Dataset, path: str | None) -> None:
@@ -136,8 +136,9 @@ def _require_target(dataset: Dataset, path: str | None) -> None:
         return
     if os.path.realpath(path) == os.path.realpath(dataset.dataset_root):
         raise RequestError(path, "it is the dataset itself", "Leave the path out to write back in place")
-    names = {os.path.basename(shard.sidecar.path) for shard in dataset.shards if shard.sidecar}
-    others = sorted(set(os.listdir(path)) - names) if os.path.isdir(path) else []
+    ours = {os.path.relpath(shard.sidecar.path, dataset.dataset_root) for shard in dataset.shards if shard.sidecar}
+    found = list_files(path, recursive=True) if os.path.isdir(path) else []
+    others = sorted({os.path.relpath(file.path, path) for file in found} - ours)
     if others:
         raise RequestError(
             path, f"the folder holds other files ({others[0]}{', …' if len(others) > 1 else ''})", "Pass a new folder"

@@ -57,7 +57,9 @@ def verify_output(
             problems += _check_tables(spark, tables, manifest, job)
     if problems:
         raise ProblemsError(
-            f"verify {output_root}", problems, "Export it again into an empty folder, or restore these files."
+            f"verify {output_root}",
+            problems,
+            "Restore these files, or remove the folder and run the same export again.",
         )
     log(f"verify: {count:,} shards are sound{'' if has_tables else f'; no tables at {tables.root}'}")
     return {

@@ -90,7 +90,7 @@ def _kind(pid: int) -> str:
     command = _read(Path(f"/proc/{pid}/cmdline")).split("\0")
     if command[0].endswith("java"):
         return "jvm"
-    return "worker" if "pyspark.daemon" in command else "other"
+    return "worker" if "shardwright.store.daemon" in command else "other"
 
 
 def _peak_kib(pid: int) -> int:

@@ -29,6 +29,7 @@ VALUES = st.recursive(
         (b"{ }", b'{"id": "007" }'),
         (b'{"c": "\xff\xfe\x01", "id": 1}', b'{"c": "\xff\xfe\x01", "id": "007"}'),
         (b'\xef\xbb\xbf{"id": 1}', b'\xef\xbb\xbf{"id": "007"}'),
+        (b'{"n": ' + b"9" * 5000 + b', "id": 1}', b'{"n": ' + b"9" * 5000 + b', "id": "007"}'),
     ],
 )
 def test_only_the_id_changes(before: bytes, after: bytes) -> None:
@@ -39,7 +40,8 @@ def test_only_the_id_changes(before: bytes, after: bytes) -> None:
 def test_json_reads_as_before_with_the_new_id(fields: dict[str, object], indent: int | None, is_ascii: bool) -> None:
     payload = json.dumps(fields, indent=indent, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
     found = json.loads(with_json_id(payload, "id", "007").decode("utf-8", "surrogatepass"))
-    assert repr(found) == repr({**fields, "id": "007"}) or {**found} == {**fields, "id": "007"} or "nan" in repr(found)
+    # As text: NaN differs from itself, and the surrogates of a pair are one character once they were read.
+    assert json.dumps(found, sort_keys=True) == json.dumps({**json.loads(payload), "id": "007"}, sort_keys=True)
     assert list(found)[-len(fields) :] == list(fields) if fields else True
     assert found["id"] == "007"
 

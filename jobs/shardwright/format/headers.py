@@ -50,7 +50,7 @@ def ustar_headers(names: pa.Array, sizes: Longs) -> Bytes:
     """Build the headers of regular files, one row of 512 bytes a member.
 
     Args:
-        names: UTF-8 member names for which `ustar_can_hold` is true.
+        names: UTF-8 member names for which `ustar_split` is true.
         sizes: Payload sizes in bytes, at most `MAX_MEMBER_BYTES`.
 
     Returns:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # strict=False: web-crawled captions hold raw control characters; they are not ours to judge.
-_DECODER: Any = json.JSONDecoder(strict=False)
+# Numbers are passed over unread: Python refuses to read very long ones.
+_DECODER: Any = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
 _SCAN = _DECODER.scan_once
 _STRING = _DECODER.parse_string
 

@@ -1,4 +1,4 @@
-"""Member names, keys and shard names."""
+"""Member names, keys, shard names, and what a column's name can't hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 
 _UNSAFE = re.compile(r"(?P<control>[\x00-\x1f\x7f])|(?P<root>\A/)|(?:\A|/)\.\.(?:/|\Z)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
+
+# What Delta refuses in a column's name without column mapping, which would raise the table's protocol; and the
+# dot and the backtick, which Spark's mapInArrow takes for a field of a struct and for a quote.
+NOT_IN_TABLES = re.compile(r"[ ,;{}()\n\t=.`]")
 
 
 def split_name(name: str) -> tuple[str, str] | None:

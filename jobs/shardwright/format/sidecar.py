@@ -43,8 +43,10 @@ def receipt_bytes(receipt: Receipt) -> dict[str, str]:
 
 def read_receipt(metadata: dict[bytes, bytes] | None) -> Receipt | None:
     """Read the receipt from a Parquet file's metadata; None when the file is not one of ours."""
-    text = (metadata or {}).get(METADATA_KEY)
-    return Receipt(**json.loads(text)) if text else None
+    try:
+        return Receipt(**json.loads((metadata or {})[METADATA_KEY]))
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def clean_metadata(schema: pa.Schema) -> pa.Schema:

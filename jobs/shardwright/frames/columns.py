@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from shardwright.format.names import NOT_IN_TABLES
+
 _NOT_A_NAME = re.compile(r"\W")
-# What Delta refuses in a column's name without column mapping, which would raise the table's protocol; and the
-# dot and the backtick, which Spark's mapInArrow takes for a field of a struct and for a quote.
-_REFUSED = re.compile(r"[ ,;{}()\n\t=.`]")
 
 
 def column(name: str) -> Column:
@@ -29,7 +28,7 @@ def table_columns(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     mapping: dict[str, str] = {}
     for name in names:
         candidate = name
-        if name.lower() in used or _REFUSED.search(name) or not name:
+        if name.lower() in used or NOT_IN_TABLES.search(name) or not name:
             stem = f"meta_{_NOT_A_NAME.sub('_', name)}"
             candidate, count = stem, 1
             while candidate.lower() in used:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError
-from shardwright.files import FileInfo, list_files
+from shardwright.files import FileInfo, list_files, remove_folder
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_COMPLETE = ".complete"
 
 
 class Shard(NamedTuple):
@@ -36,6 +38,8 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     """
     if not os.path.isdir(dataset_root):
         raise RequestError(dataset_root, "no such folder", "Pass the folder that holds the dataset's .tar files")
+    if os.path.exists(os.path.join(replacements_folder(dataset_root), _COMPLETE)):
+        replace_sidecars(dataset_root)  # as a run decided that did not come to the end of it
     files = {file.path: file for file in list_files(dataset_root, recursive=True)}
     tars = [file for file in files.values() if file.path.endswith(SHARD_SUFFIXES)]
     nested = [file.path for file in tars if os.path.dirname(file.path) != dataset_root]
@@ -51,6 +55,23 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
         twin = next(stem for stem in stems if stems.count(stem) > 1)
         raise RequestError(dataset_root, f"two tars share the sidecar '{twin}.parquet'", "Remove or rename one of them")
     return Dataset(dataset_root, shards)
+
+
+def replacements_folder(dataset_root: str) -> str:
+    """Give the folder in which new sidecars wait, under their relative paths, until all are there.
+
+    A column may be computed from what it replaces: half replaced, it could not be computed again.
+    """
+    return os.path.join(dataset_root, ".shardwright-sidecars")
+
+
+def replace_sidecars(dataset_root: str) -> None:
+    """Put new sidecars in the place of the old; once begun, whoever lists the dataset next completes it."""
+    folder = replacements_folder(dataset_root)
+    Path(folder, _COMPLETE).touch()
+    for file in list_files(folder, recursive=True):
+        os.replace(file.path, os.path.join(dataset_root, os.path.relpath(file.path, folder)))
+    remove_folder(folder)
 
 
 def shard_stem(path: str) -> str:

@@ -107,7 +107,14 @@ def _write_dataset(folder: str) -> None:
 def _cache_folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = os.path.join(home, "shardwright", "jars")
-    return Path(folder if is_writable(folder) else os.path.join(tempfile.gettempdir(), "shardwright", "jars"))
+    if is_writable(folder):
+        return Path(folder)
+    # Everyone may write here: a folder that another user made could hold anything.
+    shared = Path(tempfile.gettempdir(), f"shardwright-{os.getuid()}")
+    shared.mkdir(mode=0o700, exist_ok=True)
+    if shared.stat().st_uid != os.getuid():
+        raise RunError(str(shared), "the folder belongs to another user", "Set XDG_CACHE_HOME to a folder of your own")
+    return shared
 
 
 def _fetch(coordinate: str, folder: Path) -> None:

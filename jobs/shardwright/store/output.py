@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from shardwright.errors import RequestError
 from shardwright.files import list_files, read_json, remove_folder, write_json
 
 MANIFEST_NAME = "manifest.json"
 _STAGING_NAME = ".shardwright"
-_MANIFEST_KEYS = {"snapshot_id", "settings", "inputs", "tables", "shards"}
+_PLAN_NAME = "plan.json"
+_SHARD_KEYS = {"shard_name", "sample_count", "shard_bytes", "sidecar_bytes", "checksum", "sidecar_checksum"}
 
 
 class OutputState(NamedTuple):
@@ -50,8 +51,9 @@ def read_output(output_root: str) -> OutputState:
     plan = None
     # A plan that a crash of the machine cut short explains nothing.
     with suppress(ValueError):
-        plan = read_json(os.path.join(staging_folder(output_root), "plan.json"))
-    return OutputState(_read_manifest(output_root), plan, not os.listdir(output_root))
+        found = read_json(os.path.join(staging_folder(output_root), _PLAN_NAME))
+        plan = found if isinstance(found, dict) and found.keys() >= {"settings", "inputs", "kept", "columns"} else None
+    return OutputState(_read_manifest(output_root), plan, not set(os.listdir(output_root)) - {_STAGING_NAME})
 
 
 def _read_manifest(output_root: str) -> dict[str, Any] | None:
@@ -59,14 +61,25 @@ def _read_manifest(output_root: str) -> dict[str, Any] | None:
     found: Any = ()
     with suppress(ValueError):
         found = read_json(path)
-    if found is None or (isinstance(found, dict) and found.keys() >= _MANIFEST_KEYS):
-        return found
+    if found is None or _is_manifest(found):
+        return cast("dict[str, Any] | None", found)
     remedy = "Pass another folder; where the file was damaged, remove it, and the same export again writes it anew"
     raise RequestError(path, "it is no manifest of an export", remedy)
 
 
+def _is_manifest(found: Any) -> bool:
+    """Tell whether what was read has the shape of a manifest."""
+    kinds: dict[str, type] = {"snapshot_id": str, "tables": str, "settings": dict, "inputs": dict, "shards": list}
+    kinds.update((name, int) for name in ("indexed", "kept", "dropped", "rejected", "exported"))
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+        and all(isinstance(shard, dict) and shard.keys() >= _SHARD_KEYS for shard in found["shards"])
+    )
+
+
 def require_apart(dataset_root: str, output_root: str) -> None:
-    """Refuse an output that is the input, inside it, or around it."""
+    """Refuse an output that is the input or lies inside it."""
     source, output = os.path.realpath(dataset_root), os.path.realpath(output_root)
     if os.path.commonpath([source, output]) == source:
         raise RequestError(output_root, "the output is the input or lies inside it", "Pass a folder elsewhere")
@@ -98,9 +111,12 @@ def require_same(state: OutputState, output_root: str, settings: Mapping[str, An
 def begin_output(output_root: str, plan: Mapping[str, Any]) -> None:
     """Claim an output folder for a plan, or go on with the same plan; what attempts left behind is removed."""
     staging = staging_folder(output_root)
-    remove_folder(staging)
-    os.makedirs(staging)
-    write_json(os.path.join(staging, "plan.json"), plan)
+    os.makedirs(staging, exist_ok=True)
+    # The plan explains the folder's files: there is no moment at which it is missing.
+    write_json(os.path.join(staging, _PLAN_NAME), plan)
+    for name in os.listdir(staging):
+        if name != _PLAN_NAME:
+            os.unlink(os.path.join(staging, name))
 
 
 def finish_output(output_root: str, manifest: Mapping[str, Any]) -> None:
@@ -111,9 +127,10 @@ def finish_output(output_root: str, manifest: Mapping[str, Any]) -> None:
 
 def discard_output(output_root: str) -> None:
     """Remove what an export wrote that can never be finished; files of others stay."""
+    # First what tasks that still run write to: after this none of them can publish.
+    remove_folder(staging_folder(output_root))
     for file in list_files(output_root):
         if file.path.endswith((".tar", ".parquet")):
             os.unlink(file.path)
-    remove_folder(staging_folder(output_root))
     if not os.listdir(output_root):
         os.rmdir(output_root)

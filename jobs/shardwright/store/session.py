@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module, resources
 from pathlib import Path
@@ -33,6 +35,9 @@ _COMPILED = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryM
 _COMPILED_FROM_ROWS = 200_000
 _LEAST_DRIVER_MIB = 1024
 _DAEMON = "shardwright.store.daemon"
+_PYTHON_ERROR = re.compile(
+    r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
+)
 
 
 @contextmanager
@@ -73,9 +78,7 @@ def run_errors(where: str) -> Iterator[None]:
         ours = restored(text)
         if ours is not None:
             raise ours from None
-        raise RunError(
-            where, _first_cause(text), "Nothing was committed; run the same command again to go on"
-        ) from error
+        raise RunError(where, _first_cause(text), "Run the same command again to go on") from error
 
 
 def _first_cause(text: str) -> str:
@@ -83,15 +86,13 @@ def _first_cause(text: str) -> str:
     lines = [line.strip().removeprefix(": ") for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("An error occurred while calling")]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    python = [
-        line for line in lines if line.startswith(("OSError", "PermissionError", "FileNotFoundError", "MemoryError"))
-    ]
+    python = [line for line in lines if _PYTHON_ERROR.match(line)]
     missing = next(
         (line for line in lines if line.startswith("ModuleNotFoundError: No module named 'shardwright")), None
     )
     if missing:
         return "the executors' Python has no shardwright; pass its wheel with --py-files"
-    return (python or causes[-1:] or lines or ["Spark failed"])[0].rstrip(".")
+    return (python[-1:] or causes[-1:] or lines or ["Spark failed"])[0].rstrip(".")
 
 
 def is_repeatable(frame: DataFrame) -> bool:
@@ -122,6 +123,18 @@ def parallelism(spark: SparkSession) -> int:
         return max(1, spark.sparkContext.defaultParallelism)
     except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
         return 200
+
+
+def start_session() -> SparkSession:
+    """Give the session that is there, or start one; pyspark sets no signal handler of its own.
+
+    Its handler breaks into whatever call to the JVM is under way.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    with ThreadPoolExecutor(1) as starter:  # handlers are set in the main thread alone
+        return starter.submit(_current_session).result()
 
 
 def _current_session() -> SparkSession:

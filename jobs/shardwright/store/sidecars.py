@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -77,6 +78,10 @@ def read_metadata(spark: SparkSession, dataset: Dataset, schema: pa.Schema) -> D
     fields = [T.StructField(field.name, spark_type(field, dataset.dataset_root)) for field in schema]
     # With a schema given, Spark starts no job to look for one.
     paths = [_uri(shard.sidecar.path) for shard in dataset.shards if shard.sidecar]
+    hidden = [path for path in paths if os.path.basename(path).startswith("_") or ":" in os.path.basename(path)]
+    if hidden:
+        found = "Spark reads no files whose names begin with '_' or hold a ':'"
+        raise RequestError(hidden[0], found, "Rename the tar and its Parquet file")
     return spark.read.schema(T.StructType(fields)).parquet(*paths)
 
 

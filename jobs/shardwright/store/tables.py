@@ -6,13 +6,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shardwright.errors import RequestError
+from shardwright.errors import RequestError, RunError
 from shardwright.files import absolute
 from shardwright.store.session import is_ours
 
@@ -95,6 +96,9 @@ def tables_at(where: str | None, beside: str) -> Tables:
         return Tables(f"{beside}_tables")
     tables = named_tables(where)
     if not tables.in_catalog:
+        standing = next(place for place in (Path(tables.root), *Path(tables.root).parents) if place.exists())
+        if not standing.is_dir():
+            raise RequestError(f"--tables {where}", f"{standing} is no folder", "Pass a folder")
         folders = [os.path.realpath(os.path.join(tables.root, table)) for table in SCHEMAS]
         shards = os.path.realpath(beside)
         # VACUUM deletes what it does not know under a table, and readers of shards stumble over a table among them.
@@ -179,25 +183,29 @@ def _append_values(
 ) -> None:
     """Append to a table on this machine without Spark, which takes half a second to commit a row."""
     from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake  # clusters need not have it
+    from deltalake.exceptions import DeltaError
 
-    path, transaction = os.path.join(tables.root, table), _transaction(snapshot_id, table)
-    exists = DeltaTable.is_deltatable(path)
-    if exists and DeltaTable(path).transaction_version(transaction) is not None:
-        return
     declared = (column.split() for column in SCHEMAS[table].split(","))
     schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in declared])
     columns = zip(*values, strict=True)
     rows = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
-    write_deltalake(
-        path,
-        rows,
-        mode="append",
-        configuration=None if exists else _properties(table),
-        commit_properties=CommitProperties(
-            custom_metadata={"userMetadata": _user_metadata(snapshot_id, provenance)},
-            app_transactions=[Transaction(transaction, 1)],
-        ),
-    )
+    path, transaction = os.path.join(tables.root, table), _transaction(snapshot_id, table)
+    try:
+        exists = DeltaTable.is_deltatable(path)
+        if exists and DeltaTable(path).transaction_version(transaction) is not None:
+            return
+        write_deltalake(
+            path,
+            rows,
+            mode="append",
+            configuration=None if exists else _properties(table),
+            commit_properties=CommitProperties(
+                custom_metadata={"userMetadata": _user_metadata(snapshot_id, provenance)},
+                app_transactions=[Transaction(transaction, 1)],
+            ),
+        )
+    except DeltaError as error:
+        raise RunError(path, str(error).splitlines()[0], "Run the same command again to go on") from error
 
 
 def _properties(table: str) -> dict[str, str]:
@@ -227,9 +235,3 @@ def find_snapshot(spark: SparkSession, tables: Tables, snapshot_id: str) -> dict
         return None
     row = tables.read(spark, SNAPSHOTS).filter(F.col("snapshot_id") == snapshot_id).head()
     return row.asDict() if row else None
-
-
-def committed(spark: SparkSession, tables: Tables, table: str) -> DataFrame:
-    """Read only the rows of committed snapshots."""
-    snapshots = tables.read(spark, SNAPSHOTS).select("snapshot_id")
-    return tables.read(spark, table).join(snapshots, on="snapshot_id", how="left_semi")

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyspark.sql import types as T
 
 from shardwright.errors import RequestError
+from shardwright.format.names import NOT_IN_TABLES
 
 _SIMPLE: Mapping[pa.DataType, T.DataType] = {
     pa.bool_(): T.BooleanType(),
@@ -50,11 +51,11 @@ def spark_type(field: pa.Field, where: str) -> T.DataType:
     elif pa.types.is_fixed_size_binary(kind):
         found = T.BinaryType()
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        found = T.ArrayType(spark_type(kind.value_field, where))
+        found = T.ArrayType(_inner_type(field, kind.value_field, where))
     elif pa.types.is_map(kind):
-        found = T.MapType(spark_type(kind.key_field, where), spark_type(kind.item_field, where))
+        found = T.MapType(_inner_type(field, kind.key_field, where), _inner_type(field, kind.item_field, where))
     elif pa.types.is_struct(kind):
-        found = T.StructType([T.StructField(inner.name, spark_type(inner, where)) for inner in kind])
+        found = _struct_type(field, where)
     if found is None:
         raise RequestError(
             where,
@@ -62,3 +63,19 @@ def spark_type(field: pa.Field, where: str) -> T.DataType:
             "Cast or drop the column (timestamp[us] instead of timestamp[ns], float instead of float16)",
         )
     return found
+
+
+def _inner_type(field: pa.Field, inner: pa.Field, where: str) -> T.DataType:
+    if pa.types.is_null(inner.type):
+        raise RequestError(
+            where, f"column '{field.name}' holds values of no type", "Drop the column, or give it a type"
+        )
+    return spark_type(inner, where)
+
+
+def _struct_type(field: pa.Field, where: str) -> T.StructType:
+    names = [inner.name.lower() for inner in field.type]
+    if len(set(names)) < len(names) or any(NOT_IN_TABLES.search(name) or not name for name in names):
+        found = f"column '{field.name}' has inner fields that tables can't hold ({', '.join(map(repr, names))})"
+        raise RequestError(where, found, "Rename them: no twins but for case, no white space, no dot, none of ,;{}()=`")
+    return T.StructType([T.StructField(inner.name, _inner_type(field, inner, where)) for inner in field.type])

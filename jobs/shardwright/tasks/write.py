@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from shardwright.errors import DataError, RunError
+from shardwright.errors import DataError
 from shardwright.files import OpenFile, published, read_range, write_all
 from shardwright.format.blocks import Members, Reads, assemble, plan_reads, starts_range
 from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
@@ -93,12 +93,12 @@ def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -
 
 
 def _finished(path: str) -> Receipt | None:
-    """Find what an earlier attempt of this same export published."""
+    """Find what an earlier attempt of this same export published, and a crash of the machine left whole."""
     try:
         receipt = read_receipt(pq.read_metadata(f"{path}.parquet").metadata)
-        if receipt and os.path.getsize(f"{path}.tar") == receipt.shard_bytes:
+        if receipt and sum_file(f"{path}.tar") == FileSum(receipt.shard_bytes, receipt.checksum):
             return receipt
-    except FileNotFoundError:
+    except (FileNotFoundError, pa.ArrowException):
         pass
     return None
 
@@ -222,10 +222,10 @@ class _Source(OpenFile):
     def fill(self, offset: int, into: Bytes) -> None:
         count = read_range(self.descriptor, offset, into.data)
         if count < len(into):
-            raise RunError(
+            raise DataError(
                 f"{self.path} at byte {offset:,}",
                 f"{len(into):,} bytes were expected, {count:,} are there; the shard changed since it was indexed",
-                "Run the command again: it indexes the shard anew",
+                "Run the command again: it indexes the shard anew. Nothing was committed.",
             )
 
 
