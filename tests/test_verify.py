@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from tests.builders import tree_bytes, write_dataset
 from tests.conftest import Outcome
@@ -105,6 +106,14 @@ def test_verify_compares_rows_with_the_exports_table(run: Run, output: Path) -> 
     problems = run("verify", output).result["problems"]
     assert ("00002.parquet", "wrong_key") in {(problem["shard"], problem["reason"]) for problem in problems}
     assert any("column 'source_key': the exports table has '000010000'" in problem["detail"] for problem in problems)
+
+
+def test_verify_misses_rows_and_tables_that_are_gone(run: Run, output: Path) -> None:
+    tables = Path(json.loads((output / "manifest.json").read_text())["tables"])
+    DeltaTable(tables / "exports").delete("shard_id = 2")
+    assert found(run("verify", output)) == {("00002", "wrong_count")}
+    shutil.rmtree(tables / "manifest")
+    assert {reason for _, reason in found(run("verify", output))} == {"missing_file"}
 
 
 def test_verify_says_when_an_export_is_unfinished(run: Run, output: Path) -> None:

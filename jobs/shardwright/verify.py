@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -148,26 +148,40 @@ def _check_tables(spark: SparkSession, tables: Tables, manifest: Mapping[str, An
     ]
     if not job.shards:
         return problems
-    of_snapshot = F.col("snapshot_id") == snapshot_id
-    stored = {row["shard_name"]: row for row in tables.read(spark, MANIFEST).filter(of_snapshot).collect()}
+    missing = [table for table in (MANIFEST, EXPORTS) if not tables.exists(spark, table)]
+    if missing:
+        return [*problems, *(Problem(tables.name(table), None, None, "missing_file", "no table") for table in missing)]
+    return [*problems, *_check_manifest(spark, tables, manifest), *_check_exports(spark, tables, manifest, job)]
+
+
+def _check_manifest(spark: SparkSession, tables: Tables, manifest: Mapping[str, Any]) -> Iterator[Problem]:
+    stored_rows = tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == manifest["snapshot_id"])
+    stored = {row["shard_name"]: row for row in stored_rows.collect()}
     for shard in manifest["shards"]:
         row = stored.pop(shard["shard_name"], None)
         if row is None or any(row[name] != shard[name] for name in _SHARD_COLUMNS):
-            problems.append(
-                Problem(shard["shard_name"], None, None, "wrong_manifest", "the manifest table says otherwise")
-            )
-    problems += [
-        Problem(name, None, None, "wrong_manifest", "only the manifest table names it") for name in sorted(stored)
-    ]
+            yield Problem(shard["shard_name"], None, None, "wrong_manifest", "the manifest table says otherwise")
+    for name in sorted(stored):
+        yield Problem(name, None, None, "wrong_manifest", "only the manifest table names it")
+
+
+def _check_exports(
+    spark: SparkSession, tables: Tables, manifest: Mapping[str, Any], job: CheckJob
+) -> Iterator[Problem]:
     rows = (
         tables.read(spark, EXPORTS)
-        .filter(of_snapshot)
+        .filter(F.col("snapshot_id") == manifest["snapshot_id"])
         .select("shard_id", "position", "key", "source_key", "source_shard")
     )
-    placed = rows.repartition(min(len(job.shards), 4 * parallelism(spark)), "shard_id").sortWithinPartitions(
-        "shard_id", "position"
-    )
-    return problems + _collect(placed.mapInArrow(partial(check_rows, job=job), _PROBLEM_SCHEMA))
+    row_counts = {row["shard_id"]: row["count"] for row in rows.groupBy("shard_id").count().collect()}
+    for shard_id, shard in enumerate(manifest["shards"]):
+        found, expected = row_counts.get(shard_id, 0), shard["sample_count"]
+        if found != expected:
+            detail = f"the exports table has {found:,} rows, the manifest says {expected:,} samples"
+            yield Problem(shard["shard_name"], None, None, "wrong_count", detail)
+    placed = rows.repartition(min(len(job.shards), 4 * parallelism(spark)), "shard_id")
+    placed = placed.sortWithinPartitions("shard_id", "position")
+    yield from _collect(placed.mapInArrow(partial(check_rows, job=job), _PROBLEM_SCHEMA))
 
 
 def _collect(problems: DataFrame) -> list[Problem]:
