@@ -39,15 +39,13 @@ from shardwright.store.tables import (
     append_rows,
     find_snapshot,
 )
-from shardwright.tasks.write import WriteJob, write_shards
+from shardwright.store.types import spark_schema
+from shardwright.tasks.write import SHARD_FIELDS, WRITTEN, WriteJob, write_shards
 
-_MANIFEST_SCHEMA = """shard_id bigint, shard_name string, sample_count bigint, shard_bytes bigint, sidecar_bytes bigint,
-    checksum string, sidecar_checksum string"""
 # A shuffle of more partitions costs more than uneven tasks do.
 _MAX_TASKS = 10_000
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "unpaired_rows")
 _JSON = ("settings", "inputs", "columns", "table_versions", "tool_versions", "drops", "unpaired_rows")
-_SHARD_FIELDS = ("shard_name", "sample_count", "shard_bytes", "sidecar_bytes", "checksum", "sidecar_checksum")
 
 
 def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Metadata | None = None) -> dict[str, Any]:
@@ -84,6 +82,7 @@ def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Meta
     shards = _write(spark, request, plan)
     manifest = _commit(spark, request, plan, shards, started)
     log(f"export: committed {manifest['snapshot_id']} in {time.time() - started:.1f} s")
+    log(f"export: to check it, run: shardwright verify {output_root}")
     return _result(request, manifest, started)
 
 
@@ -133,7 +132,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> li
             run_errors("export: write"),
             progress("export", plan["shard_count"], lambda: count_shards(request.output_root)),
         ):
-            shards = rows.mapInArrow(partial(write_shards, job=job), _MANIFEST_SCHEMA).collect()
+            shards = rows.mapInArrow(partial(write_shards, job=job), spark_schema(WRITTEN)).collect()
     except DataError:
         # The data will not change by itself: nothing of this export can be kept.
         discard_output(request.output_root)
@@ -205,7 +204,7 @@ def _manifest_of(
         **{name: json.loads(value) if name in _JSON else value for name, value in snapshot.items()},
         **{name: snapshot[name].isoformat() for name in ("started_at", "committed_at")},
         "tables": request.tables.root,
-        "shards": [{name: row[name] for name in _SHARD_FIELDS} for row in rows],
+        "shards": [{name: row[name] for name in SHARD_FIELDS} for row in rows],
     }
 
 

@@ -17,7 +17,7 @@ from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.files import FileInfo, is_writable
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
-from shardwright.store.session import parallelism
+from shardwright.store.session import task_count
 from shardwright.store.tables import (
     REJECTS,
     SAMPLES,
@@ -29,6 +29,7 @@ from shardwright.store.tables import (
     find_snapshot,
     tables_at,
 )
+from shardwright.store.types import spark_schema
 from shardwright.tasks import scan
 
 
@@ -172,17 +173,12 @@ def _read_scan(
 
 
 def _scan(spark: SparkSession, paths: Mapping[int, str]) -> DataFrame:
-    tasks = max(1, min(len(paths), 4 * parallelism(spark)))
+    tasks = task_count(spark, len(paths))
     numbers = sorted(paths)
     shards = {rank: (number, paths[number]) for rank, number in enumerate(numbers)}
-    return spark.range(0, len(numbers), 1, tasks).mapInArrow(partial(scan.scan_shards, shards=shards), _SCAN_SCHEMA)
-
-
-_SCAN_SCHEMA = """kind string, shard_index bigint, shard_path string, position bigint, key string, sample_offset bigint,
-    sample_bytes bigint, written_bytes bigint, member_exts array<string>, payload_offsets array<bigint>,
-    payload_bytes array<bigint>, sample_count bigint, longest_name_bytes bigint,
-    longest_ext_bytes bigint, member_count bigint, skipped_count bigint, dialect string,
-    reason string, detail string"""
+    return spark.range(0, len(numbers), 1, tasks).mapInArrow(
+        partial(scan.scan_shards, shards=shards), spark_schema(scan.SCAN)
+    )
 
 
 def _sample_columns(scanned: DataFrame) -> DataFrame:

@@ -28,12 +28,11 @@ from shardwright.store.dataset import (
     shard_stem,
     sidecar_identities,
 )
-from shardwright.store.session import parallelism, run_errors
+from shardwright.store.session import run_errors, task_count
 from shardwright.store.sidecars import count_rows
 from shardwright.store.tables import SNAPSHOTS, append_rows, tables_at
-from shardwright.tasks.save import SaveJob, copy_sidecars, save_sidecars
-
-_SAVED_SCHEMA = "path string, row_count bigint, size_bytes bigint"
+from shardwright.store.types import spark_schema
+from shardwright.tasks.save import SAVED, SaveJob, copy_sidecars, save_sidecars
 
 
 def save_metadata(
@@ -148,8 +147,8 @@ def _require_target(dataset: Dataset, path: str | None) -> None:
 def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequence[str]) -> DataFrame:
     if not job.computed:
         count = len(job.files)
-        numbers = spark.range(0, count, 1, min(count, 4 * parallelism(spark)))
-        return numbers.mapInArrow(partial(copy_sidecars, job=job), _SAVED_SCHEMA)
+        numbers = spark.range(0, count, 1, task_count(spark, count))
+        return numbers.mapInArrow(partial(copy_sidecars, job=job), spark_schema(SAVED))
     rows = metadata.frame.select(
         sidecar_stem().alias(STEM),
         F.col("_metadata.row_index").alias("row_index"),
@@ -159,5 +158,5 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequenc
         # A sidecar without rows is written too: a row without a number stands for it.
         nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in rows.schema.fields[1:]]
         rows = rows.unionByName(spark.range(1).select(F.lit(stem).alias(STEM), *nothing))
-    placed = rows.repartition(min(len(job.files), 4 * parallelism(spark)), STEM).sortWithinPartitions(STEM, "row_index")
-    return placed.mapInArrow(partial(save_sidecars, job=job), _SAVED_SCHEMA)
+    placed = rows.repartition(task_count(spark, len(job.files)), STEM).sortWithinPartitions(STEM, "row_index")
+    return placed.mapInArrow(partial(save_sidecars, job=job), spark_schema(SAVED))

@@ -17,12 +17,12 @@ from shardwright.files import list_files
 from shardwright.format.names import position_digits
 from shardwright.reporting import log
 from shardwright.store.output import MANIFEST_NAME, read_output
-from shardwright.store.session import parallelism, run_errors
+from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, find_snapshot, tables_at
-from shardwright.tasks.check import CheckJob, check_rows, check_shards
+from shardwright.store.types import spark_schema
+from shardwright.tasks.check import PROBLEMS, CheckJob, check_rows, check_shards
+from shardwright.tasks.write import SHARD_FIELDS
 
-_PROBLEM_SCHEMA = "shard string, key string, offset bigint, reason string, detail string"
-_SHARD_COLUMNS = ("shard_name", "sample_count", "shard_bytes", "sidecar_bytes", "checksum", "sidecar_checksum")
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "exported")
 
 
@@ -51,8 +51,8 @@ def verify_output(
     count = len(job.shards)
     with run_errors("verify"):
         if count:
-            shards = spark.range(0, count, 1, min(count, 4 * parallelism(spark)))
-            problems += _collect(shards.mapInArrow(partial(check_shards, job=job), _PROBLEM_SCHEMA))
+            shards = spark.range(0, count, 1, task_count(spark, count))
+            problems += _collect(shards.mapInArrow(partial(check_shards, job=job), spark_schema(PROBLEMS)))
         if has_tables:
             problems += _check_tables(spark, tables, manifest, job)
     if problems:
@@ -159,7 +159,7 @@ def _check_manifest(spark: SparkSession, tables: Tables, manifest: Mapping[str, 
     stored = {row["shard_name"]: row for row in stored_rows.collect()}
     for shard in manifest["shards"]:
         row = stored.pop(shard["shard_name"], None)
-        if row is None or any(row[name] != shard[name] for name in _SHARD_COLUMNS):
+        if row is None or any(row[name] != shard[name] for name in SHARD_FIELDS):
             yield Problem(shard["shard_name"], None, None, "wrong_manifest", "the manifest table says otherwise")
     for name in sorted(stored):
         yield Problem(name, None, None, "wrong_manifest", "only the manifest table names it")
@@ -179,9 +179,9 @@ def _check_exports(
         if found != expected:
             detail = f"the exports table has {found:,} rows, the manifest says {expected:,} samples"
             yield Problem(shard["shard_name"], None, None, "wrong_count", detail)
-    placed = rows.repartition(min(len(job.shards), 4 * parallelism(spark)), "shard_id")
+    placed = rows.repartition(task_count(spark, len(job.shards)), "shard_id")
     placed = placed.sortWithinPartitions("shard_id", "position")
-    yield from _collect(placed.mapInArrow(partial(check_rows, job=job), _PROBLEM_SCHEMA))
+    yield from _collect(placed.mapInArrow(partial(check_rows, job=job), spark_schema(PROBLEMS)))
 
 
 def _collect(problems: DataFrame) -> list[Problem]:

@@ -117,12 +117,13 @@ def fit_to_rows(spark: SparkSession, row_count: int) -> None:
             spark.conf.set(name, value)
 
 
-def parallelism(spark: SparkSession) -> int:
-    """Count the tasks that can run at once, as far as the session tells."""
+def task_count(spark: SparkSession, shard_count: int) -> int:
+    """Give the tasks among which shards are shared out: some for each core, so that uneven ones balance."""
     try:
-        return max(1, spark.sparkContext.defaultParallelism)
+        cores = spark.sparkContext.defaultParallelism
     except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
-        return 200
+        cores = 50
+    return max(1, min(shard_count, 4 * cores))
 
 
 def start_session() -> SparkSession:

@@ -32,6 +32,11 @@ _SIMPLE: Mapping[pa.DataType, T.DataType] = {
 }
 
 
+def spark_schema(schema: pa.Schema) -> T.StructType:
+    """Give the schema of rows that a task hands over as Arrow."""
+    return T.StructType([T.StructField(field.name, spark_type(field, "task")) for field in schema])
+
+
 def spark_type(field: pa.Field, where: str) -> T.DataType:
     """Give the type in which Spark reads a Parquet column.
 

@@ -28,7 +28,7 @@ BUFFER_BYTES = 8 << 20
 # Reading through a gap of this size costs about as much as another call.
 MAX_GAP_BYTES = 16 << 10
 
-MANIFEST = pa.schema(
+WRITTEN = pa.schema(
     [
         pa.field("shard_id", pa.int64(), nullable=False),
         pa.field("shard_name", pa.string(), nullable=False),
@@ -39,6 +39,8 @@ MANIFEST = pa.schema(
         pa.field("sidecar_checksum", pa.string(), nullable=False),
     ]
 )
+# What `manifest.json` says of a shard.
+SHARD_FIELDS = tuple(WRITTEN.names[1:])
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class WriteJob:
 
 
 def write_shards(batches: Iterable[pa.RecordBatch], job: WriteJob) -> Iterator[pa.RecordBatch]:
-    """Write the shards whose rows arrive; give one manifest row (schema `MANIFEST`) for each.
+    """Write the shards whose rows arrive; give one manifest row (schema `WRITTEN`) for each.
 
     Args:
         batches: Rows of ``exports`` ordered by ``shard_id`` and ``position``, every shard whole:
@@ -89,7 +91,7 @@ def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -
     sidecar_sum = sum_file(f"{path}.parquet")
     values = [shard_id, name, receipt.sample_count, receipt.shard_bytes, sidecar_sum.size_bytes]
     values += [receipt.checksum, sidecar_sum.checksum]
-    return pa.RecordBatch.from_arrays([pa.array([value]) for value in values], schema=MANIFEST)
+    return pa.RecordBatch.from_arrays([pa.array([value]) for value in values], schema=WRITTEN)
 
 
 def _finished(path: str) -> Receipt | None:
