@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -88,14 +89,16 @@ def _interrupt(number: int, _: object) -> NoReturn:
 @contextmanager
 def _session() -> Iterator[SparkSession]:
     """Give a session; Ctrl-C goes on meaning what it means here."""
-    # Spark is imported once the words are known to be right.
-    from shardwright.store.session import session, start_session
-
     # A JVM that is interrupted while it starts would live on: what comes in meanwhile is heard once it has started.
     heard: list[int] = []
     for number in _SIGNALS:
         signal.signal(number, lambda sent, _: heard.append(sent))
-    with session(start_session()) as spark:
+    # Spark is imported once the words are known to be right, and the verbs while the JVM starts.
+    from shardwright.store.session import session, starting_session
+
+    with starting_session() as starting:
+        import_module("shardwright.export")
+    with session(starting.result()) as spark:
         _stop_on_signals()
         if heard:
             raise _Interrupted(heard[0])
@@ -126,9 +129,9 @@ def cli() -> None:
 @options.verb
 def index_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Read every tar's headers and remember where each sample lies."""
-    from shardwright.index import index_dataset
-
     with _session() as spark:
+        from shardwright.index import index_dataset
+
         return index_dataset(spark, SourceSettings(absolute(dataset), **words))
 
 
@@ -140,11 +143,11 @@ def index_command(dataset: str, **words: Any) -> dict[str, Any]:
 @options.verb
 def filter_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Store which samples stay and why the others do not; copy nothing."""
-    from shardwright.filter import filter_dataset
-
     selection = _selection(words)
     source = SourceSettings(absolute(dataset), **words)
     with _session() as spark:
+        from shardwright.filter import filter_dataset
+
         return filter_dataset(spark, source, selection)
 
 
@@ -190,14 +193,14 @@ def reshard_command(**words: Any) -> dict[str, Any]:
 @options.verb
 def save_metadata_command(dataset: str, path: str | None, columns: str | None, **words: Any) -> dict[str, Any]:
     """Write the sidecars' metadata to another folder, one file a shard."""
-    from shardwright.save_metadata import save_metadata
-
     if path is None:
         raise RequestError(
             "save-metadata", "no PATH was given, and there is nothing new to write", "Pass a folder for the copy"
         )
     names = [name.strip() for name in columns.split(",")] if columns else None
     with _session() as spark:
+        from shardwright.save_metadata import save_metadata
+
         return save_metadata(spark, SourceSettings(absolute(dataset), **words), absolute(path), names)
 
 
@@ -210,9 +213,9 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 @options.verb
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
-    from shardwright.verify import verify_output
-
     with _session() as spark:
+        from shardwright.verify import verify_output
+
         return verify_output(spark, absolute(output), tables, deep=deep)
 
 
@@ -221,9 +224,9 @@ def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any
 @options.verb
 def history_command(output_or_tables: str) -> dict[str, Any]:
     """List the committed snapshots, newest first."""
-    from shardwright.history import list_history
-
     with _session() as spark:
+        from shardwright.history import list_history
+
         return list_history(spark, output_or_tables)
 
 
@@ -231,9 +234,9 @@ def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
     source_words = {name: words.pop(name) for name in ("tables", "recursive", "unmatched_rows", "id_col")}
     source = SourceSettings(absolute(words.pop("dataset")), **source_words)
     settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
-    from shardwright.export import export_dataset
-
     with _session() as spark:
+        from shardwright.export import export_dataset
+
         return export_dataset(spark, settings)
 
 

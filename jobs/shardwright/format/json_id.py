@@ -6,7 +6,13 @@ import json
 import re
 from typing import Any, NamedTuple
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACE = r"[ \t\n\r]*"
+_OPEN = re.compile(rf"\ufeff?{_SPACE}\{{")
+_NAME_OR_CLOSE = re.compile(rf"{_SPACE}(\}})?")
+_QUOTE = re.compile('"')
+_COLON = re.compile(f"{_SPACE}:{_SPACE}")
+_COMMA_OR_CLOSE = re.compile(f"{_SPACE}(?:(,){_SPACE}|}})")
+_END = re.compile(rf"{_SPACE}\Z")
 # strict=False: web-crawled captions hold raw control characters; they are not ours to judge.
 # Numbers are passed over unread: Python refuses to read very long ones.
 _DECODER: Any = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
@@ -50,38 +56,30 @@ class _Object(NamedTuple):
 
 
 def _find_values(text: str, field: str) -> _Object:
-    at = _skip_space(text, 1 if text.startswith("\ufeff") else 0)
-    start = _expect(text, at, "{")
-    at = _skip_space(text, start)
-    is_empty = text.startswith("}", at)
+    start = _match(_OPEN, text, 0, "'{'").end()
+    first = _match(_NAME_OR_CLOSE, text, start, "a field")
+    at, has_more = first.end(), first[1] is None
+    is_empty = not has_more
     spans = []
     try:
-        while not is_empty:
-            name, at = _STRING(text, _expect(text, at, '"'), False)
-            begin = _skip_space(text, _expect(text, _skip_space(text, at), ":"))
+        while has_more:
+            name, at = _STRING(text, _match(_QUOTE, text, at, "a quoted name").end(), False)
+            begin = _match(_COLON, text, at, "':'").end()
             _, end = _SCAN(text, begin)
             if name == field:
                 spans.append((begin, end))
-            at = _skip_space(text, end)
-            if text.startswith("}", at):
-                break
-            at = _skip_space(text, _expect(text, at, ","))
+            delimiter = _match(_COMMA_OR_CLOSE, text, end, "',' or '}'")
+            at, has_more = delimiter.end(), delimiter[1] is not None
     except StopIteration as stop:
         raise BadJsonError(f"a value was expected at character {stop.value:,}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise BadJsonError(str(error)) from None
-    if _skip_space(text, at + 1) != len(text):
-        raise BadJsonError(f"text follows the object at character {at + 1:,}")
+    _match(_END, text, at, "the end")
     return _Object(start, spans, is_empty)
 
 
-def _expect(text: str, at: int, char: str) -> int:
-    """Give the place behind a character that must stand here."""
-    if not text.startswith(char, at):
-        raise BadJsonError(f"{char!r} was expected at character {at:,}")
-    return at + 1
-
-
-def _skip_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
+def _match(pattern: re.Pattern[str], text: str, at: int, what: str) -> re.Match[str]:
+    found = pattern.match(text, at)
+    if found is None:
+        raise BadJsonError(f"{what} was expected at character {at:,}")
+    return found

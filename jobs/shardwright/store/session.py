@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module, resources
 from pathlib import Path
@@ -126,16 +126,18 @@ def task_count(spark: SparkSession, shard_count: int) -> int:
     return max(1, min(shard_count, 4 * cores))
 
 
-def start_session() -> SparkSession:
-    """Give the session that is there, or start one; pyspark sets no signal handler of its own.
+@contextmanager
+def starting_session() -> Iterator[Future[SparkSession]]:
+    """Start a session, or find the one that is there, while the caller does something else.
 
-    Its handler breaks into whatever call to the JVM is under way.
+    Not in the main thread: there pyspark would set a signal handler that breaks into any call to the JVM.
     """
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        return active
-    with ThreadPoolExecutor(1) as starter:  # handlers are set in the main thread alone
-        return starter.submit(_current_session).result()
+    with ThreadPoolExecutor(1) as starter:
+        found: Future[SparkSession] = Future()
+        active = SparkSession.getActiveSession()
+        if active is not None:
+            found.set_result(active)
+        yield starter.submit(_current_session) if active is None else found
 
 
 def _current_session() -> SparkSession:
