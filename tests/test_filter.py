@@ -75,3 +75,21 @@ def test_an_assigned_column_that_draws_anew_each_time_is_refused(spark: SparkSes
     dataset.metadata["keep"] = F.pmod(F.xxhash64("key"), F.lit(2)) == 0
     result = dataset.to_webdataset(scored.parent / "out", filter_column="keep", dry_run=True)
     assert 0 < result["kept"] < 6
+
+
+def test_a_rule_may_speak_of_the_clock_without_reading_it(run: Run, scored: Path) -> None:
+    done = run("filter", scored, "--where", "group <> 'now()' AND group <> 'current_date'")
+    assert (done.code, done.result["kept"]) == (0, 6)
+
+
+def test_assignments_from_columns_that_differ_in_a_number_are_other_exports(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = [{"key": key, "score_1": place, "score_2": -place} for place, key in enumerate("ab")]
+    write_shard(tmp_path / "data", "s", [member for key in "ab" for member in sample_members(key)], rows)
+    dataset = ImageTextPairDataset.from_webdataset(tmp_path / "data", spark=spark)
+    dataset.metadata["keep"] = dataset.metadata["score_1"] > 0
+    assert dataset.to_webdataset(tmp_path / "out", filter_column="keep")["kept"] == 1
+    dataset.metadata["keep"] = dataset.metadata["score_2"] > 0
+    with pytest.raises(RequestError, match="with other inputs: assigned was"):
+        dataset.to_webdataset(tmp_path / "out", filter_column="keep")

@@ -22,6 +22,7 @@ from shardwright.plan import Request, make_plan, resolve_request, sidecar_column
 from shardwright.reporting import count_shards, log, progress, snapshot_row
 from shardwright.store.dataset import digest, list_dataset
 from shardwright.store.output import (
+    SHARD_FIELDS,
     begin_output,
     discard_output,
     finish_output,
@@ -40,7 +41,7 @@ from shardwright.store.tables import (
     find_snapshot,
 )
 from shardwright.store.types import spark_schema
-from shardwright.tasks.write import SHARD_FIELDS, WRITTEN, WriteJob, write_shards
+from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
 # A shuffle of more partitions costs more than uneven tasks do.
 _MAX_TASKS = 10_000
@@ -64,9 +65,11 @@ def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Meta
     # A crash after the commit leaves a folder without its manifest: the tables know that it is finished.
     unsure = not (state.manifest or state.is_empty)
     committed = find_snapshot(spark, request.tables, request.snapshot_id) if unsure else None
-    if committed and not settings.dry_run:
-        finish_output(output_root, _manifest_of(spark, request, committed))
-        state = read_output(output_root)
+    if committed:
+        manifest = _manifest_of(spark, request, committed)
+        state = state._replace(manifest=manifest)
+        if not settings.dry_run:
+            finish_output(output_root, manifest)
     require_same(state, output_root, request.identity, request.inputs)
     if state.manifest:
         _require_files(output_root, state.manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -20,12 +19,6 @@ from shardwright.store.session import is_repeatable
 from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidecar_receipt
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
-_LAMBDA_VARIABLE = re.compile(r"\b([A-Za-z]+)_\d+\b")
-_BARE_CLOCK = re.compile(r"(?i)\b(current_timestamp|current_date|localtimestamp)\b")
-# Spark holds the time to be the same for one query, and an export runs several.
-_CLOCK = re.compile(
-    r"(?i)\b(current_timestamp|current_date|current_time|curdate|localtimestamp|now|unix_timestamp)\(\)"
-)
 
 
 class Metadata(NamedTuple):
@@ -48,8 +41,7 @@ class Metadata(NamedTuple):
     @property
     def expressions(self) -> list[str]:
         """What the frame says beyond the sidecars: part of what makes an export the same export again."""
-        # Spark numbers the variables of lambdas anew each time.
-        return [_LAMBDA_VARIABLE.sub(r"\1", f"{name} = {value}") for name, value in self.assigned]
+        return [f"{name} = {value}" for name, value in self.assigned]
 
     def with_column(self, name: str, value: Column) -> Metadata:
         """Add a column, or replace one in its place."""
@@ -105,9 +97,8 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
     """
     if metadata is None:
         return
-    clocked = [name for name, value in metadata.assigned if _CLOCK.search(str(value))]
-    if clocked or not is_repeatable(metadata.frame):
-        assigned = ", ".join(f"metadata['{name}']" for name in clocked or sorted(metadata.computed))
+    if not is_repeatable(metadata.frame):
+        assigned = ", ".join(f"metadata['{name}']" for name in sorted(metadata.computed))
         raise RequestError(assigned, f"it {_NOT_REPEATABLE}", _remedy(metadata))
     if selection.filter_column is not None:
         _require_flag(metadata.frame, selection.filter_column)
@@ -141,9 +132,7 @@ def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
     if not isinstance(kind, T.BooleanType):
         found = f"{condition!r} is {kind.simpleString()}, not a condition"
         raise RequestError(where, found, "Compare it with something")
-    columns = {name.lower() for name in frame.columns}
-    bare_clocks = {word.lower() for word in _BARE_CLOCK.findall(condition)} - columns
-    if bare_clocks or _CLOCK.search(condition) or not is_repeatable(decided):
+    if not is_repeatable(decided):
         raise RequestError(where, f"{condition!r} {_NOT_REPEATABLE}", _remedy(metadata))
 
 

@@ -103,7 +103,8 @@ def _write(spark: SparkSession, dataset: Dataset, metadata: Metadata, job: SaveJ
         if row_count != expected or len(saved) != len(job.files):
             raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
     except BaseException:
-        remove_folder(replacements_folder(dataset.dataset_root))
+        if in_place:
+            remove_folder(replacements_folder(dataset.dataset_root))
         raise
     if in_place:
         replace_sidecars(dataset.dataset_root)

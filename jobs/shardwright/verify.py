@@ -16,12 +16,11 @@ from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.files import list_files
 from shardwright.format.names import position_digits
 from shardwright.reporting import log
-from shardwright.store.output import MANIFEST_NAME, read_output
+from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, read_output
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, find_snapshot, tables_at
 from shardwright.store.types import spark_schema
 from shardwright.tasks.check import PROBLEMS, CheckJob, check_rows, check_shards
-from shardwright.tasks.write import SHARD_FIELDS
 
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "exported")
 

@@ -112,7 +112,7 @@ def _cache_folder() -> Path:
     # Everyone may write here: a folder that another user made could hold anything.
     shared = Path(tempfile.gettempdir(), f"shardwright-{os.getuid()}")
     shared.mkdir(mode=0o700, exist_ok=True)
-    if shared.stat().st_uid != os.getuid():
+    if shared.lstat().st_uid != os.getuid():
         raise RunError(str(shared), "the folder belongs to another user", "Set XDG_CACHE_HOME to a folder of your own")
     return shared
 

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, cast
 
 from shardwright.errors import RequestError
 from shardwright.files import list_files, read_json, remove_folder, write_json
+from shardwright.store.tables import MANIFEST, table_schema
 
 MANIFEST_NAME = "manifest.json"
 _STAGING_NAME = ".shardwright"
 _PLAN_NAME = "plan.json"
-_SHARD_KEYS = {"shard_name", "sample_count", "shard_bytes", "sidecar_bytes", "checksum", "sidecar_checksum"}
+# What `manifest.json` says of a shard.
+SHARD_FIELDS = tuple(name for name in table_schema(MANIFEST) if name not in ("snapshot_id", "shard_id", "path"))
 
 
 class OutputState(NamedTuple):
@@ -74,7 +76,7 @@ def _is_manifest(found: Any) -> bool:
     return (
         isinstance(found, dict)
         and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
-        and all(isinstance(shard, dict) and shard.keys() >= _SHARD_KEYS for shard in found["shards"])
+        and all(isinstance(shard, dict) and shard.keys() >= set(SHARD_FIELDS) for shard in found["shards"])
     )
 
 

@@ -101,12 +101,16 @@ def is_repeatable(frame: DataFrame) -> bool:
         plans = frame._jdf.queryExecution()  # noqa: SLF001 - said nowhere else
     except AttributeError:
         return True
+    # Spark holds the time to be the same within one query, and an export runs several.
+    patterns = frame.sparkSession._jvm.org.apache.spark.sql.catalyst.trees.TreePattern  # type: ignore[union-attr]  # noqa: SLF001
+    if plans.analyzed().containsPattern(patterns.CURRENT_LIKE()):
+        return False
     # Optimized, a plan has lost the columns that were assigned anew; that takes time, and few need it.
     return bool(plans.analyzed().deterministic() or plans.optimizedPlan().deterministic())
 
 
 def is_ours(spark: SparkSession) -> bool:
-    """Tell a session that `local_session` started."""
+    """Tell a session on this machine alone, with ``conf/local.conf``."""
     return spark.conf.get("spark.python.daemon.module", None) == _DAEMON
 
 
@@ -132,12 +136,9 @@ def starting_session() -> Iterator[Future[SparkSession]]:
 
     Not in the main thread: there pyspark would set a signal handler that breaks into any call to the JVM.
     """
+    active = SparkSession.getActiveSession()
     with ThreadPoolExecutor(1) as starter:
-        found: Future[SparkSession] = Future()
-        active = SparkSession.getActiveSession()
-        if active is not None:
-            found.set_result(active)
-        yield starter.submit(_current_session) if active is None else found
+        yield starter.submit(lambda: _current_session() if active is None else active)
 
 
 def _current_session() -> SparkSession:
@@ -183,7 +184,6 @@ def local_session(record_classes: str | None = None) -> SparkSession:
     elif class_archive().exists():
         java.append(f"-XX:SharedArchiveFile={class_archive()}")
     builder = builder.config("spark.driver.extraJavaOptions", " ".join(java))
-    builder = builder.config("spark.python.daemon.module", _DAEMON)
     # Nothing of Spark's own shall appear in the folder that the user stands in.
     builder = builder.config("spark.sql.warehouse.dir", os.path.join(tempfile.gettempdir(), "shardwright-warehouse"))
     builder = builder.config("spark.driver.memory", f"{_driver_memory_mib()}m")

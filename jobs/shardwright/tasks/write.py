@@ -39,8 +39,6 @@ WRITTEN = pa.schema(
         pa.field("sidecar_checksum", pa.string(), nullable=False),
     ]
 )
-# What `manifest.json` says of a shard.
-SHARD_FIELDS = tuple(WRITTEN.names[1:])
 
 
 @dataclass(frozen=True)
