@@ -114,3 +114,8 @@ class TarInMemory:
 
     def read(self, offset: int, count: int) -> bytes:
         return self.data[offset : offset + count]
+
+
+# Two samples, and a row for each.
+AB = [*sample_members("a"), *sample_members("b")]
+ROWS = [{"key": "a", "score": 1.0}, {"key": "b", "score": 2.0}]

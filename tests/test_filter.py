@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
@@ -12,7 +15,7 @@ from pyspark.sql import functions as F
 
 from shardwright import ImageTextPairDataset
 from shardwright.errors import RequestError
-from tests.builders import read_rows, sample_members, write_shard
+from tests.builders import AB, ROWS, read_rows, sample_members, tree_bytes, write_shard
 from tests.conftest import Outcome
 
 pytestmark = pytest.mark.spark
@@ -93,3 +96,67 @@ def test_assignments_from_columns_that_differ_in_a_number_are_other_exports(
     dataset.metadata["keep"] = dataset.metadata["score_2"] > 0
     with pytest.raises(RequestError, match="with other inputs: assigned was"):
         dataset.to_webdataset(tmp_path / "out", filter_column="keep")
+
+
+def test_filter_stores_decisions_that_export_takes(run: Run, dataset: Path, tmp_path: Path) -> None:
+    rules = ["--rule", "high=aesthetic_score >= 0.5", "--rule", "safe=nsfw_score < 0.5"]
+    first = run("filter", dataset, *rules).result
+    assert (first["indexed"], first["kept"], first["dropped"]) == (30, 6, 24)
+    assert first["drops"] == {"high": 15, "safe": 9}
+    assert run("filter", dataset, *rules).result["snapshot_id"] == first["snapshot_id"]
+    second = run("filter", dataset, "--where", "aesthetic_score < 0.1").result
+    latest = run("export", dataset, tmp_path / "latest", "--decisions", "latest").result
+    by_id = run("export", dataset, tmp_path / "by_id", "--decisions", first["snapshot_id"]).result
+    direct = run("export", dataset, tmp_path / "direct", *rules).result
+    assert (latest["kept"], by_id["kept"]) == (second["kept"], first["kept"]) == (3, 6)
+    assert by_id["drops"] == direct["drops"]
+    assert tree_bytes(tmp_path / "by_id") == tree_bytes(tmp_path / "direct")
+    os.utime(dataset / "00000.tar")
+    stale = run("export", dataset, tmp_path / "stale", "--decisions", first["snapshot_id"])
+    assert (stale.code, "of this dataset as it is now" in stale.result["error"]) == (2, True)
+    operations = [row["operation"] for row in run("history", dataset).result["snapshots"]]
+    assert operations == ["filter", "filter", "index"]
+    assert run("filter", dataset, *rules).result["snapshot_id"] not in (first["snapshot_id"], second["snapshot_id"])
+
+
+def test_nan_and_null_do_not_meet_a_condition_and_are_written_as_they_are(run: Run, tmp_path: Path) -> None:
+    keys = ["nan", "null", "low", "high"]
+    table = pa.table({"key": keys, "score": [float("nan"), None, 0.1, 0.9], "flag": [1, None, 0, 1]})
+    write_shard(tmp_path / "data", "s", [member for key in keys for member in sample_members(key)], table)
+    kept = {}
+    for name, words in {
+        "above": ["--where", "score > 0.5"],
+        "not_below": ["--where", "NOT (score < 0.5)"],
+        "isnan": ["--where", "isnan(score) OR score > 0.5"],
+        "nanvl": ["--where", "nanvl(score, 1) > 0.5"],
+        "text": ["--where", "'isnan(score)' = 'isnan(score)'"],
+        "flag": ["--filter-column", "flag"],
+    }.items():
+        assert run("export", tmp_path / "data", tmp_path / name, *words).code == 0
+        kept[name] = [row["source_key"] for row in read_rows(tmp_path / name)]
+    assert kept == {
+        "above": ["high"],
+        "not_below": ["high"],
+        "isnan": ["nan", "high"],
+        "nanvl": ["nan", "high"],
+        "text": keys,
+        "flag": ["nan", "high"],
+    }
+    assert str(read_rows(tmp_path / "text")[0]["score"]) == "nan"
+
+
+def test_decisions_made_on_other_sidecars_or_by_another_filter_are_not_taken(run: Run, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    write_shard(data, "00000", AB, ROWS)
+    latest = ["export", data, out, "--decisions", "latest"]
+    for condition, kept in (("score = 1", "a"), ("score = 2", "b")):
+        assert run("filter", data, "--where", condition).code == 0
+        done = run(*latest)
+        if kept == "b":  # the folder holds what the first filter kept
+            assert (done.code, "with other inputs: decisions was" in done.result["error"]) == (2, True)
+            shutil.rmtree(out)
+            done = run(*latest)
+        assert (done.code, [row["source_key"] for row in read_rows(out)]) == (0, [kept])
+    write_shard(data, "00000", AB, [{**row, "score": 3.0} for row in ROWS])
+    done = run("export", data, tmp_path / "stale", "--decisions", "latest")
+    assert (done.code, "of this dataset as it is now" in done.result["error"]) == (2, True)

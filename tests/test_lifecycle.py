@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from shardwright import export, plan
 from shardwright.errors import RunError
 from shardwright.store import output, tables
 from tests.builders import (
-    NULL_VECTOR,
     read_rows,
     read_samples,
     sample_members,
     tree_bytes,
-    write_dataset,
     write_shard,
 )
 from tests.conftest import Outcome
@@ -149,55 +142,6 @@ def test_a_shard_that_changes_during_an_export_is_never_committed(
     assert run("history", tmp_path / "out_tables").code == 2
 
 
-@pytest.mark.parametrize("seconds", [0.6, 1.2, 2.0, 4.0])
-def test_an_interrupt_while_spark_starts_leaves_no_process_behind(tmp_path: Path, seconds: float) -> None:
-    """Whenever it comes, the code is the same and the JVM ends too."""
-    dataset = write_dataset(tmp_path / "data", 1, 400)
-    words = ["reshard", str(dataset), str(tmp_path / "out"), "--samples-per-shard", "1"]
-    program = [sys.executable, "-m", "shardwright", *words]
-    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)  # ends when all who hold stderr have ended
-    assert (process.returncode, "interrupted by signal 2" in stderr, "Exception" in stderr) == (130, True, False)
-    deadline = time.monotonic() + 60
-    while has_processes(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not has_processes(process.pid)
-
-
-def has_processes(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_an_interrupted_process_leaves_what_the_same_command_completes(
-    run: Run, tmp_path: Path, sent: signal.Signals, code: int
-) -> None:
-    dataset = write_dataset(tmp_path / "data", 2, 60)
-    out = tmp_path / "out"
-    words = ["reshard", str(dataset), str(out), "--samples-per-shard", "2", "--json"]
-    program = [sys.executable, "-m", "shardwright", *words]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not list(out.glob("*.parquet")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(sent)
-        stdout, _ = process.communicate(timeout=60)
-    assert process.returncode == code
-    if code > 0:
-        assert json.loads(stdout)["exit_code"] == code
-    assert not (out / "manifest.json").exists()
-    done = run(*words[:-1])
-    assert (done.code, done.result["exported"], done.result["shards"]) == (0, 120, 60)
-    assert run("verify", out).code == 0
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
-
-
 def test_an_unchanged_shard_is_not_scanned_twice(run: Run, dataset: Path) -> None:
     scanned = [run("index", dataset).result["scanned_shards"], run("index", dataset).result["scanned_shards"]]
     shard = dataset / "00001.tar"
@@ -212,101 +156,6 @@ def test_an_unchanged_shard_is_not_scanned_twice(run: Run, dataset: Path) -> Non
     rules = ["--where", "aesthetic_score < 0.2", "--samples-per-shard", 9]
     done = run("export", dataset, dataset.parent / "out", *rules)
     assert (done.code, done.result["indexed"], done.result["kept"]) == (0, 20, 4)
-
-
-def test_filter_stores_decisions_that_export_takes(run: Run, dataset: Path, tmp_path: Path) -> None:
-    rules = ["--rule", "high=aesthetic_score >= 0.5", "--rule", "safe=nsfw_score < 0.5"]
-    first = run("filter", dataset, *rules).result
-    assert (first["indexed"], first["kept"], first["dropped"]) == (30, 6, 24)
-    assert first["drops"] == {"high": 15, "safe": 9}
-    assert run("filter", dataset, *rules).result["snapshot_id"] == first["snapshot_id"]
-    second = run("filter", dataset, "--where", "aesthetic_score < 0.1").result
-    latest = run("export", dataset, tmp_path / "latest", "--decisions", "latest").result
-    by_id = run("export", dataset, tmp_path / "by_id", "--decisions", first["snapshot_id"]).result
-    direct = run("export", dataset, tmp_path / "direct", *rules).result
-    assert (latest["kept"], by_id["kept"]) == (second["kept"], first["kept"]) == (3, 6)
-    assert by_id["drops"] == direct["drops"]
-    assert tree_bytes(tmp_path / "by_id") == tree_bytes(tmp_path / "direct")
-    os.utime(dataset / "00000.tar")
-    stale = run("export", dataset, tmp_path / "stale", "--decisions", first["snapshot_id"])
-    assert (stale.code, "of this dataset as it is now" in stale.result["error"]) == (2, True)
-    operations = [row["operation"] for row in run("history", dataset).result["snapshots"]]
-    assert operations == ["filter", "filter", "index"]
-    assert run("filter", dataset, *rules).result["snapshot_id"] not in (first["snapshot_id"], second["snapshot_id"])
-
-
-def test_nan_and_null_do_not_meet_a_condition_and_are_written_as_they_are(run: Run, tmp_path: Path) -> None:
-    keys = ["nan", "null", "low", "high"]
-    table = pa.table({"key": keys, "score": [float("nan"), None, 0.1, 0.9], "flag": [1, None, 0, 1]})
-    write_shard(tmp_path / "data", "s", [member for key in keys for member in sample_members(key)], table)
-    kept = {}
-    for name, words in {
-        "above": ["--where", "score > 0.5"],
-        "not_below": ["--where", "NOT (score < 0.5)"],
-        "isnan": ["--where", "isnan(score) OR score > 0.5"],
-        "nanvl": ["--where", "nanvl(score, 1) > 0.5"],
-        "text": ["--where", "'isnan(score)' = 'isnan(score)'"],
-        "flag": ["--filter-column", "flag"],
-    }.items():
-        assert run("export", tmp_path / "data", tmp_path / name, *words).code == 0
-        kept[name] = [row["source_key"] for row in read_rows(tmp_path / name)]
-    assert kept == {
-        "above": ["high"],
-        "not_below": ["high"],
-        "isnan": ["nan", "high"],
-        "nanvl": ["nan", "high"],
-        "text": keys,
-        "flag": ["nan", "high"],
-    }
-    assert str(read_rows(tmp_path / "text")[0]["score"]) == "nan"
-
-
-def test_arrow_types_and_odd_names_survive(run: Run, tmp_path: Path) -> None:
-    key = pa.array(["a", "b"])
-    columns = {
-        "key": key,
-        "u8": pa.array([1, None], pa.uint8()),
-        "u64": pa.array([2**64 - 1, 0], pa.uint64()),
-        "half": pa.array([1.5, None], pa.float32()),
-        "label": pa.array(["x", None]).dictionary_encode(),
-        "vector": pa.array([[1.0, 2.0], NULL_VECTOR], pa.list_(pa.float32(), 2)),
-        "naive": pa.array([1, None], pa.timestamp("ms")),
-        "zoned": pa.array([1, None], pa.timestamp("us", "Europe/Berlin")),
-        "day": pa.array([1, None], pa.date32()),
-        "price": pa.array([None, None], pa.decimal128(9, 2)),
-        "nothing": pa.nulls(2),
-        "big": pa.array(["y", "z"], pa.large_string()),
-        "raw": pa.array([b"\xff", None], pa.binary()),
-        "nested": pa.array([{"a": [1], "b": {"c": "d"}}, None]),
-        "with space, comma": pa.array([1, 2]),
-        "a.dot": pa.array([3, 4]),
-        "Position": pa.array([5, 6]),
-        "shard_path": pa.array(["p", "q"]),
-    }
-    table = pa.table(columns)
-    write_shard(tmp_path / "data", "s", [*sample_members("a"), *sample_members("b")], table)
-    done = run(
-        "export",
-        tmp_path / "data",
-        tmp_path / "out",
-        "--where",
-        "`with space, comma` > 0 AND `a.dot` > 0 AND Position > 0",
-    )
-    assert done.code == 0, done.result
-    found = pq.read_table(tmp_path / "out" / "00000.parquet")
-    assert found.drop_columns(["key", "source_key", "source_shard"]).equals(table.drop_columns(["key"]))
-    mapping = json.loads((tmp_path / "out" / "manifest.json").read_text())["columns"]
-    assert {name: mapping[name] for name in ("with space, comma", "a.dot", "Position", "shard_path")} == {
-        "with space, comma": "meta_with_space__comma",
-        "a.dot": "meta_a_dot",
-        "Position": "meta_Position",
-        "shard_path": "meta_shard_path",
-    }
-    kept = run("export", tmp_path / "data", tmp_path / "kept", "--where", "true", "--keys", "source")
-    assert kept.code == 0, kept.result
-    same = pq.read_table(tmp_path / "kept" / "00000.parquet")
-    assert same.select(table.column_names).equals(table)
-    assert read_samples(tmp_path / "kept") == read_samples(tmp_path / "data")
 
 
 def test_an_output_is_exported_again_with_its_immediate_source(run: Run, dataset: Path, tmp_path: Path) -> None:
@@ -326,11 +175,26 @@ def test_an_output_is_exported_again_with_its_immediate_source(run: Run, dataset
     assert [(row["source_key"], row["from_key"]) for row in read_rows(tmp_path / "three")] == [("mine", "a")]
 
 
-def test_a_dataset_without_sidecars_is_resharded(run: Run, tmp_path: Path) -> None:
-    write_shard(tmp_path / "data", "s", [*sample_members("a"), *sample_members("b")], None)
-    assert run("reshard", tmp_path / "data", tmp_path / "out", "--samples-per-shard", 1).code == 0
-    assert read_rows(tmp_path / "out") == [
-        {"key": "00000", "source_key": "a", "source_shard": "s.tar"},
-        {"key": "00001", "source_key": "b", "source_shard": "s.tar"},
-    ]
-    assert run("verify", tmp_path / "out", "--deep").code == 0
+def test_a_finished_export_whose_files_are_gone_is_not_reported_as_done(
+    run: Run, dataset: Path, tmp_path: Path
+) -> None:
+    words = ["export", dataset, tmp_path / "out", "--where", "true"]
+    assert run(*words).code == 0
+    (tmp_path / "out" / "00000.parquet").unlink()
+    done = run(*words)
+    assert (
+        done.code,
+        "00000.parquet: the export was finished, and now the file is missing" in done.result["error"],
+    ) == (
+        1,
+        True,
+    )
+    shutil.rmtree(tmp_path / "out")
+    assert (run(*words).code, run("verify", tmp_path / "out").code) == (0, 0)
+
+
+def test_rules_in_another_order_are_another_export(run: Run, dataset: Path, tmp_path: Path) -> None:
+    rules = [["--rule", "a=aesthetic_score > 0.1"], ["--rule", "b=aesthetic_score > 0.2"]]
+    assert run("export", dataset, tmp_path / "out", *rules[0], *rules[1]).code == 0
+    done = run("export", dataset, tmp_path / "out", *rules[1], *rules[0])
+    assert (done.code, "with other settings: rules was" in done.result["error"]) == (2, True)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tests.builders import read_rows, sample_members, write_dataset, write_shard
+from tests.builders import AB, ROWS, read_rows, sample_members, write_dataset, write_shard
 from tests.conftest import Outcome
 
 pytestmark = pytest.mark.spark
 Run = Callable[..., Outcome]
-AB = [*sample_members("a"), *sample_members("b")]
-ROWS = [{"key": "a", "score": 1.0}, {"key": "b", "score": 2.0}]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +40,14 @@ ROWS = [{"key": "a", "score": 1.0}, {"key": "b", "score": 2.0}]
         (["--where", "true", "--source-key-col", "caption"], "the metadata has a column 'caption' of its own"),
         (["--where", "true", "--bogus"], "No such option '--bogus'"),
         (["--where", "true", "--keys", "new"], "'new' is not one of 'renumber', 'source'"),
+        (["--where", "nsfw_score >= 0.1 and"], "'nsfw_score >= 0.1 and' does not parse as SQL"),
+        (["--where", "nsfw_score >= 0.1 as x"], "does not parse as SQL"),
+        (["--where", "current_timestamp() > '2020-01-01'"], "gives other values each time"),
+        (["--where", "current_date > '2020-01-01'"], "gives other values each time"),
+        (["--where", "rand() > 0.5"], "Draw by a hash, like pmod(xxhash64(key), 100) < 10"),
+        (["--where", "true", "--source-key-col", "KEY"], "--source-key-col: the name 'KEY' is empty or taken"),
+        (["--where", "true", "--source-shard-col", ""], "--source-shard-col: the name '' is empty or taken"),
+        (["--where", "true", "--source-key-col", "x", "--source-shard-col", "x"], "the name 'x' is empty or taken"),
     ],
 )
 def test_wrong_requests_exit_2(run: Run, dataset: Path, tmp_path: Path, words: list[str], message: str) -> None:
@@ -99,93 +103,6 @@ def test_wrong_verbs_exit_2(run: Run, dataset: Path, tmp_path: Path) -> None:
         assert (done.code, message in done.result["error"]) == (2, True), done.result
 
 
-@pytest.mark.parametrize(
-    ("rows", "problems"),
-    [
-        ([*ROWS, {"key": "a", "score": 3.0}], [("a", "duplicate_row")]),
-        (ROWS[:1], [("b", "missing_row")]),
-        ([*ROWS, {"key": "c", "score": 3.0}], [("c", "unmatched_row")]),
-        ([*ROWS, {"key": None, "score": 3.0}], [(None, "null_id")]),
-        ([{"key": "c", "score": 3.0}], [("a", "missing_row"), ("b", "missing_row"), ("c", "unmatched_row")]),
-    ],
-)
-def test_rows_that_do_not_pair_exit_1(
-    run: Run, tmp_path: Path, rows: list[dict[str, object]], problems: list[object]
-) -> None:
-    write_shard(tmp_path / "data", "s", AB, rows)
-    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
-    assert done.code == 1
-    assert [(problem["key"], problem["reason"]) for problem in done.result["problems"]] == problems
-    assert {problem["shard"] for problem in done.result["problems"]} == {f"{tmp_path}/data/s.parquet"}
-    assert not (tmp_path / "out").exists()
-
-
-def test_rows_without_a_sample_are_counted_where_that_is_normal(run: Run, tmp_path: Path) -> None:
-    failed = {"key": "c", "score": 3.0, "status": "failed_to_download"}
-    rows = [{**row, "status": "success"} for row in ROWS]
-    write_shard(tmp_path / "data", "s", AB, [failed, *rows])
-    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "score > 1")
-    assert (done.code, done.result["kept"], done.result["dropped"]) == (0, 1, 1)
-    assert done.result["unpaired_rows"] == {"failed_download": 1}
-    write_shard(tmp_path / "more", "s", AB, [{"key": "c", "score": 3.0}, *ROWS])
-    done = run("export", tmp_path / "more", tmp_path / "out2", "--where", "true", "--unmatched-rows", "ignore")
-    assert (done.code, done.result["exported"], done.result["unpaired_rows"]) == (0, 2, {"unmatched_row": 1})
-
-
-def test_damaged_tars_exit_1_all_in_one_pass(run: Run, dataset: Path, tmp_path: Path) -> None:
-    tars = sorted(dataset.glob("*.tar"))
-    whole = [tar.read_bytes() for tar in tars]
-    tars[0].write_bytes(whole[0][:4000])
-    tars[1].write_bytes(gzip.compress(whole[1]))
-    tars[2].write_bytes(whole[2] + whole[2])
-    expected = [
-        (str(tars[0]), 3584, "truncated"),
-        (str(tars[1]), 0, "compressed"),
-        (str(tars[2]), len(whole[2]), "trailing_data"),
-    ]
-    for words in (["index", dataset], ["export", dataset, tmp_path / "out", "--where", "true"]):
-        done = run(*words)
-        assert done.code == 1
-        assert (
-            sorted((found["shard"], found["offset"], found["reason"]) for found in done.result["problems"]) == expected
-        )
-    assert not (tmp_path / "out").exists()
-    for tar, data in zip(tars, whole, strict=True):
-        tar.write_bytes(data)
-    assert run("export", dataset, tmp_path / "out", "--where", "true").code == 0
-
-
-def test_an_export_that_keeps_nothing_needs_permission(run: Run, dataset: Path, tmp_path: Path) -> None:
-    done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 2")
-    assert (done.code, "no sample would be kept of 30 (dropped by where: 30)" in done.result["error"]) == (1, True)
-    assert not (tmp_path / "out").exists()
-    done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 2", "--allow-empty")
-    assert (done.code, done.result["shards"], done.result["exported"]) == (0, 0, 0)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
-    assert run("verify", tmp_path / "out").code == 0
-
-
-def test_bad_json_leaves_nothing_and_names_the_way_out(run: Run, tmp_path: Path) -> None:
-    broken = [(name, b"[1]" if name == "b.json" else payload) for name, payload in AB]
-    write_shard(tmp_path / "data", "s", broken, ROWS)
-    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
-    assert (done.code, "bad_json" in done.result["error"]) == (1, True)
-    assert not (tmp_path / "out").exists()
-    assert run("export", tmp_path / "data", tmp_path / "out", "--where", "true", "--no-json-id").code == 0
-
-
-def test_keys_that_repeat_between_shards_pair_with_their_own_rows(run: Run, tmp_path: Path) -> None:
-    write_shard(tmp_path / "data", "s 1+%", AB, ROWS)
-    write_shard(tmp_path / "data", "s2", AB, [{"key": "b", "score": 20.0}, {"key": "a", "score": 10.0}])
-    assert run("export", tmp_path / "data", tmp_path / "out", "--where", "true").code == 0
-    found = [(row["source_shard"], row["source_key"], row["score"]) for row in read_rows(tmp_path / "out")]
-    assert found == [("s 1+%.tar", "a", 1.0), ("s 1+%.tar", "b", 2.0), ("s2.tar", "a", 10.0), ("s2.tar", "b", 20.0)]
-    done = run("export", tmp_path / "data", tmp_path / "out2", "--where", "true", "--keys", "source")
-    assert (done.code, [found["reason"] for found in done.result["problems"]]) == (1, ["duplicate_key"] * 2)
-    done = run("export", tmp_path / "data", tmp_path / "out3", "--where", "score < 3", "--keys", "source")
-    assert (done.code, done.result["exported"]) == (0, 2)
-
-
 @pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.float16(), pa.time64("ns")])
 def test_types_that_spark_cannot_read_are_refused_by_name(run: Run, tmp_path: Path, kind: pa.DataType) -> None:
     table = pa.table({"key": ["a", "b"], "odd": pa.array([None, None], kind)})
@@ -231,15 +148,6 @@ def test_storage_that_fails_exits_3(run: Run, dataset: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_sidecar_that_is_no_parquet_exits_1_and_every_one_is_listed(run: Run, dataset: Path, tmp_path: Path) -> None:
-    for name in ("00000", "00002"):
-        (dataset / f"{name}.parquet").write_bytes(b"no parquet")
-    done = run("export", dataset, tmp_path / "out", "--where", "true")
-    found = [(Path(problem["shard"]).name, problem["reason"]) for problem in done.result["problems"]]
-    assert (done.code, found) == (1, [("00000.parquet", "unreadable"), ("00002.parquet", "unreadable")])
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("manifest", ["", "{}", "[1]", '{"snapshot_id": "a"}'])
 def test_a_manifest_that_is_not_ours_exits_2(run: Run, dataset: Path, tmp_path: Path, manifest: str) -> None:
     out = tmp_path / "out"
@@ -281,26 +189,6 @@ def test_a_column_that_the_exports_of_others_hold_in_another_type_exits_2(run: R
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--where", "score >= 0.1 and"], "'score >= 0.1 and' does not parse as SQL"),
-        (["--where", "score >= 0.1 as x"], "does not parse as SQL"),
-        (["--where", "current_timestamp() > '2020-01-01'"], "gives other values each time"),
-        (["--where", "current_date > '2020-01-01'"], "gives other values each time"),
-        (["--where", "rand() > 0.5"], "Draw by a hash, like pmod(xxhash64(key), 100) < 10"),
-        (["--where", "true", "--source-key-col", "KEY"], "--source-key-col: the name 'KEY' is empty or taken"),
-        (["--where", "true", "--source-shard-col", ""], "--source-shard-col: the name '' is empty or taken"),
-        (["--where", "true", "--source-key-col", "x", "--source-shard-col", "x"], "the name 'x' is empty or taken"),
-    ],
-)
-def test_more_wrong_requests_exit_2(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
-    write_shard(tmp_path / "data", "00000", AB, ROWS)
-    done = run("export", tmp_path / "data", tmp_path / "out", *words)
-    assert (done.code, message in done.result["error"]) == (2, True), done.result
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
     ("values", "message"),
     [
         (pa.array([[None], None], pa.list_(pa.null())), "column 'odd' holds values of no type"),
@@ -319,53 +207,3 @@ def test_sidecars_that_spark_does_not_see_exit_2(run: Run, tmp_path: Path, name:
     write_shard(tmp_path / "data", name, AB, ROWS)
     done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
     assert (done.code, "Spark reads no files whose names begin with" in done.result["error"]) == (2, True)
-
-
-def test_a_users_own_shard_stem_stays_where_keys_repeat(run: Run, tmp_path: Path) -> None:
-    for shard in ("00000", "00001"):
-        write_shard(tmp_path / "data", shard, AB, [{**row, "shard_stem": f"{shard}x"} for row in ROWS])
-    out = tmp_path / "out"
-    assert run("export", tmp_path / "data", out, "--where", "shard_stem = '00001x'").code == 0
-    assert [row["shard_stem"] for row in read_rows(out)] == ["00001x"] * 2
-
-
-def test_decisions_made_on_other_sidecars_or_by_another_filter_are_not_taken(run: Run, tmp_path: Path) -> None:
-    data, out = tmp_path / "data", tmp_path / "out"
-    write_shard(data, "00000", AB, ROWS)
-    latest = ["export", data, out, "--decisions", "latest"]
-    for condition, kept in (("score = 1", "a"), ("score = 2", "b")):
-        assert run("filter", data, "--where", condition).code == 0
-        done = run(*latest)
-        if kept == "b":  # the folder holds what the first filter kept
-            assert (done.code, "with other inputs: decisions was" in done.result["error"]) == (2, True)
-            shutil.rmtree(out)
-            done = run(*latest)
-        assert (done.code, [row["source_key"] for row in read_rows(out)]) == (0, [kept])
-    write_shard(data, "00000", AB, [{**row, "score": 3.0} for row in ROWS])
-    done = run("export", data, tmp_path / "stale", "--decisions", "latest")
-    assert (done.code, "of this dataset as it is now" in done.result["error"]) == (2, True)
-
-
-def test_a_finished_export_whose_files_are_gone_is_not_reported_as_done(
-    run: Run, dataset: Path, tmp_path: Path
-) -> None:
-    words = ["export", dataset, tmp_path / "out", "--where", "true"]
-    assert run(*words).code == 0
-    (tmp_path / "out" / "00000.parquet").unlink()
-    done = run(*words)
-    assert (
-        done.code,
-        "00000.parquet: the export was finished, and now the file is missing" in done.result["error"],
-    ) == (
-        1,
-        True,
-    )
-    shutil.rmtree(tmp_path / "out")
-    assert (run(*words).code, run("verify", tmp_path / "out").code) == (0, 0)
-
-
-def test_rules_in_another_order_are_another_export(run: Run, dataset: Path, tmp_path: Path) -> None:
-    rules = [["--rule", "a=aesthetic_score > 0.1"], ["--rule", "b=aesthetic_score > 0.2"]]
-    assert run("export", dataset, tmp_path / "out", *rules[0], *rules[1]).code == 0
-    done = run("export", dataset, tmp_path / "out", *rules[1], *rules[0])
-    assert (done.code, "with other settings: rules was" in done.result["error"]) == (2, True)

@@ -1,0 +1,99 @@
+"""Data at fault: exit 1, every problem listed with its place, and nothing under OUTPUT."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.builders import AB, ROWS, write_shard
+from tests.conftest import Outcome
+
+pytestmark = pytest.mark.spark
+Run = Callable[..., Outcome]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problems"),
+    [
+        ([*ROWS, {"key": "a", "score": 3.0}], [("a", "duplicate_row")]),
+        (ROWS[:1], [("b", "missing_row")]),
+        ([*ROWS, {"key": "c", "score": 3.0}], [("c", "unmatched_row")]),
+        ([*ROWS, {"key": None, "score": 3.0}], [(None, "null_id")]),
+        ([{"key": "c", "score": 3.0}], [("a", "missing_row"), ("b", "missing_row"), ("c", "unmatched_row")]),
+    ],
+)
+def test_rows_that_do_not_pair_exit_1(
+    run: Run, tmp_path: Path, rows: list[dict[str, object]], problems: list[object]
+) -> None:
+    write_shard(tmp_path / "data", "s", AB, rows)
+    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
+    assert done.code == 1
+    assert [(problem["key"], problem["reason"]) for problem in done.result["problems"]] == problems
+    assert {problem["shard"] for problem in done.result["problems"]} == {f"{tmp_path}/data/s.parquet"}
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_without_a_sample_are_counted_where_that_is_normal(run: Run, tmp_path: Path) -> None:
+    failed = {"key": "c", "score": 3.0, "status": "failed_to_download"}
+    rows = [{**row, "status": "success"} for row in ROWS]
+    write_shard(tmp_path / "data", "s", AB, [failed, *rows])
+    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "score > 1")
+    assert (done.code, done.result["kept"], done.result["dropped"]) == (0, 1, 1)
+    assert done.result["unpaired_rows"] == {"failed_download": 1}
+    write_shard(tmp_path / "more", "s", AB, [{"key": "c", "score": 3.0}, *ROWS])
+    done = run("export", tmp_path / "more", tmp_path / "out2", "--where", "true", "--unmatched-rows", "ignore")
+    assert (done.code, done.result["exported"], done.result["unpaired_rows"]) == (0, 2, {"unmatched_row": 1})
+
+
+def test_damaged_tars_exit_1_all_in_one_pass(run: Run, dataset: Path, tmp_path: Path) -> None:
+    tars = sorted(dataset.glob("*.tar"))
+    whole = [tar.read_bytes() for tar in tars]
+    tars[0].write_bytes(whole[0][:4000])
+    tars[1].write_bytes(gzip.compress(whole[1]))
+    tars[2].write_bytes(whole[2] + whole[2])
+    expected = [
+        (str(tars[0]), 3584, "truncated"),
+        (str(tars[1]), 0, "compressed"),
+        (str(tars[2]), len(whole[2]), "trailing_data"),
+    ]
+    for words in (["index", dataset], ["export", dataset, tmp_path / "out", "--where", "true"]):
+        done = run(*words)
+        assert done.code == 1
+        assert (
+            sorted((found["shard"], found["offset"], found["reason"]) for found in done.result["problems"]) == expected
+        )
+    assert not (tmp_path / "out").exists()
+    for tar, data in zip(tars, whole, strict=True):
+        tar.write_bytes(data)
+    assert run("export", dataset, tmp_path / "out", "--where", "true").code == 0
+
+
+def test_an_export_that_keeps_nothing_needs_permission(run: Run, dataset: Path, tmp_path: Path) -> None:
+    done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 2")
+    assert (done.code, "no sample would be kept of 30 (dropped by where: 30)" in done.result["error"]) == (1, True)
+    assert not (tmp_path / "out").exists()
+    done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 2", "--allow-empty")
+    assert (done.code, done.result["shards"], done.result["exported"]) == (0, 0, 0)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
+    assert run("verify", tmp_path / "out").code == 0
+
+
+def test_bad_json_leaves_nothing_and_names_the_way_out(run: Run, tmp_path: Path) -> None:
+    broken = [(name, b"[1]" if name == "b.json" else payload) for name, payload in AB]
+    write_shard(tmp_path / "data", "s", broken, ROWS)
+    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
+    assert (done.code, "bad_json" in done.result["error"]) == (1, True)
+    assert not (tmp_path / "out").exists()
+    assert run("export", tmp_path / "data", tmp_path / "out", "--where", "true", "--no-json-id").code == 0
+
+
+def test_a_sidecar_that_is_no_parquet_exits_1_and_every_one_is_listed(run: Run, dataset: Path, tmp_path: Path) -> None:
+    for name in ("00000", "00002"):
+        (dataset / f"{name}.parquet").write_bytes(b"no parquet")
+    done = run("export", dataset, tmp_path / "out", "--where", "true")
+    found = [(Path(problem["shard"]).name, problem["reason"]) for problem in done.result["problems"]]
+    assert (done.code, found) == (1, [("00000.parquet", "unreadable"), ("00002.parquet", "unreadable")])
+    assert not (tmp_path / "out").exists()
