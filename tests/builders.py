@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 Row = dict[str, Any]
 
@@ -30,12 +31,21 @@ def tar_bytes(members: Sequence[tuple[str, bytes]], tar_format: int = tarfile.US
     return buffer.getvalue()
 
 
-def sample_members(key: str, *, id_col: str = "key", seed: int = 0, **fields: Any) -> list[tuple[str, bytes]]:
-    """Give a sample's jpg, txt and json; the jpg is random bytes."""
-    image = random.Random(f"{key}/{seed}").randbytes(300 + len(key) * 37 % 1500)
+def sample_members(
+    key: str, *, id_col: str = "key", seed: int = 0, image: bytes | None = None, **fields: Any
+) -> list[tuple[str, bytes]]:
+    """Give a sample's jpg, txt and json; the jpg is random bytes by default."""
+    image = image or random.Random(f"{key}/{seed}").randbytes(300 + len(key) * 37 % 1500)
     caption = f"caption of {key}"
     text = json.dumps({id_col: key, "caption": caption, **fields})
     return [(f"{key}.jpg", image), (f"{key}.txt", caption.encode()), (f"{key}.json", text.encode())]
+
+
+def jpeg_bytes(size: tuple[int, int] = (64, 48)) -> bytes:
+    """Give a real JPEG."""
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 60).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def write_shard(
@@ -53,14 +63,22 @@ def write_shard(
         pq.write_table(table, folder / f"{name}.parquet")
 
 
-def write_dataset(folder: Path, shards: int = 3, samples: int = 10, *, id_col: str = "key", pax: bool = False) -> Path:
+def write_dataset(
+    folder: Path,
+    shards: int = 3,
+    samples: int = 10,
+    *,
+    id_col: str = "key",
+    pax: bool = False,
+    image: bytes | None = None,
+) -> Path:
     """Write a dataset in NeMo's pair layout, sidecar rows in another order than the tar's.
 
     Sample i of shard s has the key of ``f"{s * 10_000 + i:09d}"``; scores are multiples of 1/samples.
     """
     for shard in range(shards):
         keys = [f"{shard * 10_000 + position:09d}" for position in range(samples)]
-        members = [member for key in keys for member in sample_members(key, id_col=id_col)]
+        members = [member for key in keys for member in sample_members(key, id_col=id_col, image=image)]
         rows = [
             {
                 id_col: key,

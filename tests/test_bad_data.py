@@ -73,7 +73,7 @@ def test_damaged_tars_exit_1_all_in_one_pass(run: Run, dataset: Path, tmp_path: 
 
 def test_an_export_that_keeps_nothing_needs_permission(run: Run, dataset: Path, tmp_path: Path) -> None:
     done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 2")
-    assert (done.code, "no sample would be kept of 30 (dropped by where: 30)" in done.result["error"]) == (1, True)
+    assert (done.code, "no sample would be kept of 30 (where: 30)" in done.result["error"]) == (1, True)
     assert not (tmp_path / "out").exists()
     done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 2", "--allow-empty")
     assert (done.code, done.result["shards"], done.result["exported"]) == (0, 0, 0)
@@ -85,7 +85,8 @@ def test_bad_json_leaves_nothing_and_names_the_way_out(run: Run, tmp_path: Path)
     broken = [(name, b"[1]" if name == "b.json" else payload) for name, payload in AB]
     write_shard(tmp_path / "data", "s", broken, ROWS)
     done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
-    assert (done.code, "bad_json" in done.result["error"]) == (1, True)
+    assert (done.code, [problem["key"] for problem in done.result["problems"]]) == (1, ["b"])
+    assert "bad_json (1): Repair the JSON, or pass --no-json-id" in done.result["error"]
     assert not (tmp_path / "out").exists()
     assert run("export", tmp_path / "data", tmp_path / "out", "--where", "true", "--no-json-id").code == 0
 

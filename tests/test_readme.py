@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardwright.cli import cli
-from shardwright.errors import OutputReason, Reason
+from shardwright.errors import REMEDIES, OutputReason, Reason, reasons_of, unit_of
 from shardwright.jobfile import read_job
 from shardwright.store.tables import SCHEMAS, table_schema
-from tests.builders import write_dataset
+from tests.builders import jpeg_bytes, write_dataset
 from tests.conftest import Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def test_readme_commands_and_snippets_run_in_order(
     run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    photos = write_dataset(tmp_path / "demo" / "photos", samples=30, id_col="id")
+    photos = write_dataset(tmp_path / "demo" / "photos", samples=30, id_col="id", image=jpeg_bytes())
     for path in photos.glob("*.parquet"):
         table = pq.read_table(path)
         pq.write_table(table.append_column("source", [["china"] * len(table)]), path)
@@ -93,8 +93,9 @@ def test_readme_lists_every_table_and_column() -> None:
 
 def test_readme_lists_every_reason_that_the_code_reports() -> None:
     problems = README.split("### Problems it reports")[1].split("### What an output")[0]
-    reasons = {reason for kind in get_args(Reason) for reason in get_args(kind)}
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", problems, re.MULTILINE)) == reasons - set(get_args(OutputReason))
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| .+ \| (\w+) \|$", problems, re.MULTILINE))
+    assert listed == {reason: unit_of(reason) for reason in set(reasons_of(Reason)) - set(get_args(OutputReason))}
+    assert listed.keys() == REMEDIES.keys()
     added = problems.split("`verify` adds")[1]
     assert set(re.findall(r"`([a-z_]+)`", added)) == set(get_args(OutputReason))
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+_SOURCE_WORDS = [field.name for field in fields(SourceSettings) if field.name != "dataset"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _fail(f"interrupted by signal {stop.exit_code - 128}. {again}", stop.exit_code, as_json)
     except Exception as error:  # noqa: BLE001 - every end has its exit code
         failure = _named(error)
-        problems = [problem._asdict() for problem in failure.problems]
+        problems = [problem.as_json() for problem in failure.problems]
         code = _fail(str(failure), failure.exit_code, as_json, problems=problems)
     # Spark ends with this process; waiting for it to stop would take as long as a small job.
     sys.exit(code)
@@ -231,7 +233,7 @@ def history_command(output_or_tables: str) -> dict[str, Any]:
 
 
 def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
-    source_words = {name: words.pop(name) for name in ("tables", "recursive", "unmatched_rows", "id_col")}
+    source_words = {name: words.pop(name) for name in _SOURCE_WORDS}
     source = SourceSettings(absolute(words.pop("dataset")), **source_words)
     settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
     with _session() as spark:

@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 from shardwright.errors import RequestError
 
-Keys = Literal["renumber", "source"]
+Keys = Literal["renumber", "source", "prefix"]
 UnmatchedRows = Literal["fail", "ignore"]
+UnmatchedSamples = Literal["fail", "reject"]
+OnBad = Literal["fail", "quarantine"]
+Check = Literal["images", "image-headers", "hashes"]
 
 DEFAULT_ID_COL = "key"
 FALLBACK_ID_COL = "id"
@@ -50,6 +53,12 @@ class SourceSettings:
     id_col: str | None = None
     recursive: bool = False
     unmatched_rows: UnmatchedRows = "fail"
+    unmatched_samples: UnmatchedSamples = "fail"
+    on_bad: OnBad = "fail"
+
+    def sets_aside(self, reason: str) -> bool:
+        """Tell whether what is wrong for a reason goes to ``rejects`` while the rest goes on."""
+        return self.on_bad == "quarantine" or (reason == "missing_row" and self.unmatched_samples == "reject")
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ class ExportSettings:
     source_key_col: str = "source_key"
     source_shard_col: str = "source_shard"
     old_id_col: str | None = None
+    check: tuple[Check, ...] = ()
+    hash_col: str | None = None
     allow_empty: bool = False
     dry_run: bool = False
 
@@ -77,11 +88,13 @@ class ExportSettings:
             raise RequestError("--shard-digits", f"it is {self.shard_digits}", "Pass 1 to 12")
         if self.keys == "source" and self.json_id:
             raise RequestError("export", "--json-id and --keys source contradict each other", "Drop one of them")
+        if self.hash_col and "hashes" not in self.check:
+            raise RequestError("--hash-col", "no hashes are checked", "Add --check hashes")
 
     @property
     def rewrites_json(self) -> bool:
-        """Whether JSON members get the new key: on with ``--keys renumber`` unless refused."""
-        return self.keys == "renumber" if self.json_id is None else self.json_id
+        """Whether JSON members get the new key: on where keys change, unless refused."""
+        return self.keys != "source" if self.json_id is None else self.json_id
 
     def identity(self) -> dict[str, Any]:
         """Give the settings that the output depends on; two exports with the same ones are the same."""
@@ -89,6 +102,7 @@ class ExportSettings:
         settings.update(settings.pop("source"))
         settings.update(settings.pop("selection"))
         settings["json_id"] = self.rewrites_json
+        settings["check"] = sorted(self.check)
         # In order: the first rule unmet is the drop reason.
         settings["rules"] = [list(rule) for rule in self.selection.rules.items()]
         for name in ("output", "tables", "allow_empty", "dry_run"):

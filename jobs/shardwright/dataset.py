@@ -12,7 +12,16 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shardwright.config import ExportSettings, Keys, Selection, SourceSettings, UnmatchedRows
+from shardwright.config import (
+    Check,
+    ExportSettings,
+    Keys,
+    OnBad,
+    Selection,
+    SourceSettings,
+    UnmatchedRows,
+    UnmatchedSamples,
+)
 from shardwright.errors import RequestError, did_you_mean
 from shardwright.export import export_dataset
 from shardwright.files import absolute
@@ -104,6 +113,8 @@ class ImageTextPairDataset:
         tables: str | None = None,
         recursive: bool = False,
         unmatched_rows: UnmatchedRows = "fail",
+        unmatched_samples: UnmatchedSamples = "fail",
+        on_bad: OnBad = "fail",
         spark: SparkSession | None = None,
     ) -> ImageTextPairDataset:
         """Open the dataset in a folder.
@@ -112,9 +123,11 @@ class ImageTextPairDataset:
             path: The folder of the shards.
             id_col: The sidecars' column that holds the key; by default ``key``, or ``id`` when only that is there.
             tables: Where the Delta tables lie; by default beside the data.
+            on_bad: ``fail`` lists everything that is wrong, ``quarantine`` sets it aside and exports the rest.
             spark: The session to use; by default the active one, or a new one on this machine.
         """
-        return cls(spark, SourceSettings(absolute(path), tables, id_col, recursive, unmatched_rows))
+        source = SourceSettings(absolute(path), tables, id_col, recursive, unmatched_rows, unmatched_samples, on_bad)
+        return cls(spark, source)
 
     def save_metadata(
         self, path: str | os.PathLike[str] | None = None, columns: Sequence[str] | None = None
@@ -182,6 +195,8 @@ class ImageTextPairDataset:
         json_id: bool | None = None,
         source_key_col: str = "source_key",
         source_shard_col: str = "source_shard",
+        check: Sequence[Check] = (),
+        hash_col: str | None = None,
         allow_empty: bool = False,
         dry_run: bool = False,
     ) -> dict[str, Any]:
@@ -192,6 +207,7 @@ class ImageTextPairDataset:
             filter_column: A boolean (or 0/1) column of the metadata; null and NaN drop.
             max_shards: Digits of the shard number, under the name it had.
             old_id_col: A column to add that holds the id that each sample had before.
+            check: What to look at in the kept payloads first: ``images``, ``image-headers``, ``hashes``.
 
         Returns:
             Counts, as ``shardwright export --json`` prints them.
@@ -207,6 +223,8 @@ class ImageTextPairDataset:
             source_key_col=source_key_col,
             source_shard_col=source_shard_col,
             old_id_col=old_id_col,
+            check=tuple(check),
+            hash_col=hash_col,
             allow_empty=allow_empty,
             dry_run=dry_run,
         )

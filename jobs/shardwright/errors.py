@@ -4,6 +4,7 @@
 
     ShardwrightError
     ├── RequestError   2  the request was wrong: whoever typed it changes the command or the job file
+    │   └── ColumnsError     columns that differ between sidecars beyond what one type can hold
     ├── DataError      1  the data failed a check: whoever owns the dataset repairs it, or sets it aside
     │   ├── ProblemsError    problems found in shards or sidecars, each with its place
     │   └── CountsError      two counts that must be equal are not; nothing was committed
@@ -17,34 +18,88 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 LISTED_PROBLEMS = 20
 _IN_TRACEBACK = re.compile(r"^shardwright\.errors\.(?P<name>\w+): (?P<message>.+?)(?:\n\s*\n|\n\tat |\Z)", re.M | re.S)
 
 
-# What can be wrong with a tar, with a sample, with pairing, with an output; README.md says what each means.
+def reasons_of(kinds: Any) -> tuple[str, ...]:
+    """List the words of a literal type, or of a union of some."""
+    return tuple(word for part in get_args(kinds) for word in (get_args(part) or (part,)))
+
+
+# What can be wrong, by the unit that is set aside: a shard, a sample, a sidecar's row; and with an output.
+# README.md says what each means.
 TarReason = Literal["truncated", "bad_header", "trailing_data", "compressed", "unsupported"]
-SampleReason = Literal["too_large", "bad_name", "long_name", "duplicate_member", "duplicate_key", "bad_json"]
-PairingReason = Literal["missing_row", "unmatched_row", "duplicate_row", "null_id"]
+ShardReason = TarReason | Literal["missing_tar", "missing_sidecar", "unreadable"]
+SampleReason = Literal[
+    "too_large",
+    "bad_name",
+    "long_name",
+    "duplicate_member",
+    "duplicate_key",
+    "bad_json",
+    "missing_row",
+    "duplicate_row",
+    "bad_flag",
+    "undecided",
+    "wrong_hash",
+    "not_an_image",
+    "broken_image",
+    "image_too_large",
+]
+RowReason = Literal["unmatched_row", "null_id"]
 OutputReason = Literal[
     "missing_file",
     "wrong_size",
     "wrong_checksum",
     "wrong_count",
     "wrong_key",
-    "unreadable",
     "orphan",
     "loads_differently",
     "missing_snapshot",
     "wrong_manifest",
 ]
-Reason = TarReason | SampleReason | PairingReason | OutputReason
+Reason = ShardReason | SampleReason | RowReason | OutputReason
+Unit = Literal["shard", "sample", "row"]
+
+_FETCH = "Fetch or write the shard again"
+# What to do now, by reason; an output's own remedy is to make it again.
+REMEDIES: Mapping[str, str] = {
+    "truncated": _FETCH,
+    "bad_header": _FETCH,
+    "trailing_data": "Cut the tar in two where the data begins, or write it again",
+    "compressed": "Decompress the tar: ranges can't be read from it",
+    "unsupported": "Write the tar again without --sparse",
+    "missing_tar": "Fetch the tar, or remove its Parquet file",
+    "missing_sidecar": "Put the .parquet of the same name beside the tar",
+    "unreadable": "Fetch or write the Parquet file again",
+    "too_large": "Take the sample out, or split its member",
+    "bad_name": "Rename the member to UTF-8 without '..', a leading '/' or control characters",
+    "long_name": "Shorten the name, or pass --keys renumber",
+    "duplicate_member": "Take one of the members out, or rename it",
+    "duplicate_key": "Let a key's members stand together; where shards share a key, pass --keys renumber or prefix",
+    "bad_json": "Repair the JSON, or pass --no-json-id to copy JSON members as they are",
+    "missing_row": "Add the row, or pass --unmatched-samples reject",
+    "duplicate_row": "Leave one row for each id",
+    "bad_flag": "Let the flag be true, false, 1, 0 or null, or compare it in --where",
+    "undecided": "Run the filter again without --on-bad quarantine, or see its rejects",
+    "wrong_hash": "Fetch the image again, or correct the hash",
+    "not_an_image": "Take the sample out",
+    "broken_image": "Fetch the image again, or take the sample out",
+    "image_too_large": "Scale the image down, or take the sample out",
+    "unmatched_row": "Fetch the sample, or pass --unmatched-rows ignore",
+    "null_id": "Give the row its id, or remove it",
+}
+_REASONS: Mapping[Unit, Any] = {"shard": ShardReason, "sample": SampleReason, "row": RowReason}
+_UNITS: Mapping[str, Unit] = {reason: unit for unit, kinds in _REASONS.items() for reason in reasons_of(kinds)}
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong in a dataset or an output, and where."""
+    """One thing that is wrong in a dataset or an output, and where; offsets in bytes from the start of the tar."""
 
     shard: str
     key: str | None
@@ -56,6 +111,10 @@ class Problem(NamedTuple):
         key = f", key '{self.key}'" if self.key is not None else ""
         offset = f", byte {self.offset:,}" if self.offset is not None else ""
         return f"{self.shard}{key}{offset}: {self.reason}: {self.detail}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what ``--json`` prints of it."""
+        return {**self._asdict(), "remedy": REMEDIES.get(self.reason)}
 
 
 class ShardwrightError(Exception):
@@ -74,6 +133,16 @@ class RequestError(ShardwrightError):
         super().__init__(f"{where}: {found}. {remedy}")
 
 
+class ColumnsError(RequestError):
+    """Columns that no one schema can hold, each with the sidecars that differ."""
+
+    def __init__(self, where: str, columns: Sequence[str], remedy: str) -> None:
+        lines = [f"  {column}" for column in columns[:LISTED_PROBLEMS]]
+        if len(columns) > len(lines):
+            lines.append(f"  … and {len(columns) - len(lines):,} more")
+        Exception.__init__(self, "\n".join([f"{where}: they have no schema in common.", *lines, remedy]))
+
+
 class DataError(ShardwrightError):
     """The data failed a check; nothing was committed."""
 
@@ -89,9 +158,12 @@ class ProblemsError(DataError):
     def __init__(self, where: str, problems: Sequence[Problem], remedy: str, total: int | None = None) -> None:
         self.problems = problems
         count = total if total is not None else len(problems)
-        lines = [f"  {problem}" for problem in problems[:LISTED_PROBLEMS]]
+        lines = [f"  {_printable(str(problem))}" for problem in problems[:LISTED_PROBLEMS]]
         if count > len(lines):
             lines.append(f"  … and {count - len(lines):,} more")
+        for reason, listed in Counter(problem.reason for problem in problems).items():
+            if reason in REMEDIES:
+                lines.append(f"{reason} ({listed:,}): {REMEDIES[reason]}.")
         Exception.__init__(
             self, "\n".join([f"{where}: {count:,} {'problem' if count == 1 else 'problems'} found.", *lines, remedy])
         )
@@ -114,6 +186,16 @@ class RunError(ShardwrightError):
 
     def __init__(self, where: str, found: str, remedy: str) -> None:
         super().__init__(f"{where}: {found}. {remedy}")
+
+
+def unit_of(reason: str) -> Unit:
+    """Give the unit that is set aside for a reason."""
+    return _UNITS[reason]
+
+
+def _printable(text: str) -> str:
+    """Escape what could garble a terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

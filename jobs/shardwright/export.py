@@ -17,8 +17,8 @@ from shardwright.config import ExportSettings
 from shardwright.errors import CountsError, DataError
 from shardwright.frames.columns import column
 from shardwright.index import indexed
-from shardwright.metadata import Metadata
-from shardwright.plan import Request, make_plan, resolve_request, sidecar_columns
+from shardwright.metadata import Metadata, sidecar_columns
+from shardwright.plan import Request, make_plan, resolve_request
 from shardwright.reporting import count_shards, log, progress, snapshot_row
 from shardwright.store.dataset import digest, list_dataset
 from shardwright.store.output import (
@@ -45,8 +45,8 @@ from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
 # A shuffle of more partitions costs more than uneven tasks do.
 _MAX_TASKS = 10_000
-_COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "unpaired_rows")
-_JSON = ("settings", "inputs", "columns", "table_versions", "tool_versions", "drops", "unpaired_rows")
+_COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "rejects", "unpaired_rows")
+_JSON = ("settings", "inputs", "columns", "table_versions", "tool_versions", "drops", "rejects", "unpaired_rows")
 
 
 def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Metadata | None = None) -> dict[str, Any]:
@@ -236,6 +236,7 @@ def _result(request: Request, found: Mapping[str, Any], started: float) -> dict[
         **{name: found[name] for name in ("indexed", "kept", "dropped", "rejected")},
         "exported": found.get("exported", 0),
         "drops": found["drops"],
+        "rejects": found["rejects"],
         "unpaired_rows": found["unpaired_rows"],
         "bytes": found["planned_bytes"] if shards is None else sum(written),
         "seconds": round(time.time() - started, 1),

@@ -23,6 +23,11 @@ class FileInfo(NamedTuple):
     size_bytes: int
     modified_ns: int
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it can be read: a link that leads nowhere has no size."""
+        return self.size_bytes >= 0
+
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """Give the absolute path without links resolved; object stores are refused until they are supported."""
@@ -38,7 +43,10 @@ def absolute(path: str | os.PathLike[str]) -> str:
 
 
 def list_files(root: str, *, recursive: bool = False) -> list[FileInfo]:
-    """List the files under a folder, ordered by relative path as UTF-8 bytes; hidden names are left out."""
+    """List the files under a folder, ordered by relative path as UTF-8 bytes; hidden names are left out.
+
+    A link that leads nowhere is listed too: whoever needs the file has to say so.
+    """
     found = list(_walk(root, recursive, frozenset()))
     return sorted(found, key=lambda file: os.fsencode(file.path))
 
@@ -58,6 +66,8 @@ def _walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> It
             elif entry.is_file():
                 status = entry.stat()
                 yield FileInfo(entry.path, status.st_size, status.st_mtime_ns)
+            else:
+                yield FileInfo(entry.path, -1, 0)
 
 
 class OpenFile:

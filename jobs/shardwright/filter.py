@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
-from shardwright.decide import decide, filter_inputs, newest_filter
+from shardwright.decide import REMEDY, decide
+from shardwright.decisions import filter_inputs, newest_filter
 from shardwright.errors import RequestError
 from shardwright.frames import pairs
 from shardwright.index import choose_index_tables, indexed
@@ -34,15 +35,18 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
             "id_col": source.id_col,
             "rules": list(selection.rules.items()),
             "filter_column": selection.filter_column,
+            "on_bad": source.on_bad,
         }
         settings_hash = digest(settings)
-        decision = decide(index, metadata, selection, source.unmatched_rows)
+        decision = decide(index, metadata, selection, source)
+        decision.rejects.require_none("filter", REMEDY, source.sets_aside)
         counts = {
             "indexed": index.sample_count,
             "kept": decision.total(pairs.KEPT),
             "dropped": decision.total(pairs.DROPPED),
-            "rejected": 0,
+            "rejected": decision.rejects.sample_count,
             "drops": decision.drops,
+            "rejects": dict(sorted(decision.rejects.counts.items())),
         }
         index.wait_stored()
         newest = newest_filter(spark, tables, dataset)
@@ -63,6 +67,7 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
             )
             provenance = {"operation": "filter", "parent_snapshot_id": index.snapshot_id}
             with run_errors("filter"):
+                decision.rejects.store(spark, tables, snapshot_id, provenance)
                 append(tables, DECISIONS, rows, snapshot_id, provenance)
             row = snapshot_row(
                 operation="filter",

@@ -13,8 +13,10 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
-from shardwright.errors import Problem, ProblemsError, RequestError
+from shardwright.errors import Problem, RequestError
 from shardwright.files import FileInfo, is_writable
+from shardwright.frames.pairs import only_in_sound_shards, unsound_samples
+from shardwright.rejects import Rejects
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
 from shardwright.store.session import task_count
@@ -36,15 +38,14 @@ from shardwright.tasks import scan
 class Index(NamedTuple):
     """A dataset's samples, as its headers show them.
 
-    ``samples`` has a row a sound sample: ``shard_index``, ``shard_path``, ``position`` and the
-    columns of the table ``samples``. ``sample_count`` counts the unsound ones too. ``wait_stored``
-    returns once the index is committed; a verb that commits to the same tables calls it first.
+    ``samples`` has a row a sample: ``shard_index``, ``shard_path``, ``position`` and the columns of the
+    table ``samples``; ``problem`` is null where it is sound. ``wait_stored`` returns once the index is
+    committed; a verb that commits to the same tables calls it first.
     """
 
     snapshot_id: str
     samples: DataFrame
     shards: Sequence[Mapping[str, Any]]
-    problems: Sequence[Problem]
     scanned_count: int
     wait_stored: Callable[[], object] = lambda: None
 
@@ -55,6 +56,27 @@ class Index(NamedTuple):
     @property
     def shard_bytes(self) -> int:
         return sum(shard["shard_bytes"] for shard in self.shards)
+
+    def rejects(self) -> Rejects:
+        """Collect what nobody can export: damaged shards, and unsound samples of the others."""
+        rejects = Rejects()
+        damaged = []
+        for shard in self.shards:
+            problem = shard_problem(shard)
+            if problem:
+                damaged.append(shard["shard_index"])
+                rejects.add_shard(problem, shard["sample_count"])
+        if any(shard["unsound_count"] for shard in self.shards if not shard["problem"]):
+            samples = only_in_sound_shards(self.samples, damaged).filter(F.col("problem") != "bad_json")
+            rejects.add(unsound_samples(samples))
+        return rejects
+
+
+def shard_problem(shard: Mapping[str, Any]) -> Problem | None:
+    """Give what is wrong with a tar, from its row of ``shards``."""
+    if shard["problem"] is None:
+        return None
+    return Problem(shard["shard_path"], None, shard["problem_offset"], shard["problem"], shard["problem_detail"])
 
 
 def index_dataset(spark: SparkSession, source: SourceSettings) -> dict[str, Any]:
@@ -67,10 +89,8 @@ def index_dataset(spark: SparkSession, source: SourceSettings) -> dict[str, Any]
     dataset = list_dataset(source.dataset, recursive=source.recursive)
     tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), None)
     with indexed(spark, dataset, tables) as index:
-        if index.problems:
-            raise ProblemsError(
-                "index", index.problems, f"They are stored in {tables.name(REJECTS)}. Mend or remove these shards."
-            )
+        remedy = f"They are stored in {tables.name(REJECTS)}; export --on-bad quarantine sets them aside."
+        index.rejects().require_none("index", remedy)
         return {
             "snapshot_id": index.snapshot_id,
             "tables": tables.root,
@@ -111,7 +131,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     if len(known) == len(dataset.shards) and find_snapshot(spark, tables, snapshot_id):
         shards = [known[shard.file] for shard in dataset.shards]
         samples = _stored_samples(spark, tables, snapshot_id)
-        yield Index(snapshot_id, samples, shards, _stored_problems(spark, tables, shards), 0)
+        yield Index(snapshot_id, samples, shards, 0)
         return
     known = known if store else {}
     fresh = {shard.shard_index: shard.file.path for shard in dataset.shards if shard.file not in known}
@@ -119,15 +139,14 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     # One pass over the headers serves the samples, the shards and the problems.
     scanned.persist()
     try:
-        found = scanned.filter(F.col("kind") != scan.SAMPLE).collect() if fresh else []
+        found = scanned.filter(F.col("kind") == scan.SHARD).collect() if fresh else []
         index = _read_scan(snapshot_id, dataset, known, found, _sample_columns(scanned))
         log(f"index: scanned {len(fresh):,} of {len(dataset.shards):,} shards in {time.time() - started:.1f} s")
         if not store:
             yield index
         elif known:
             _store(spark, tables, dataset, index, started)
-            problems = [*_stored_problems(spark, tables, list(known.values())), *index.problems]
-            yield index._replace(samples=_stored_samples(spark, tables, snapshot_id), problems=problems)
+            yield index._replace(samples=_stored_samples(spark, tables, snapshot_id))
         else:
             # All rows are at hand: what comes next need not wait until they are stored.
             with ThreadPoolExecutor(1) as pool:
@@ -146,30 +165,23 @@ def _read_scan(
     samples: DataFrame,
 ) -> Index:
     """Give the index that a scan's rows make with the shards that were known before."""
-    problems = [
-        Problem(row["shard_path"], row["key"], row["sample_offset"], row["reason"], row["detail"])
-        for row in found
-        if row["kind"] == scan.PROBLEM
-    ]
-    first_problem = {problem.shard: str(problem) for problem in reversed(problems)}
-    counts = {row["shard_path"]: row for row in found if row["kind"] == scan.SHARD}
+    counts = {row["shard_path"]: row for row in found}
     shards = []
     for shard in dataset.shards:
         path = shard.file.path
         if shard.file in known:
             row = {**known[shard.file], "shard_index": shard.shard_index}
         else:
-            row = {name: counts[path][name] for name in scan.SHARD_COUNTS} | {
+            row = {name: counts[path][name] for name in scan.SHARD_COLUMNS} | {
                 "dataset_root": dataset.dataset_root,
                 "shard_index": shard.shard_index,
                 "shard_path": path,
                 "shard_bytes": shard.file.size_bytes,
                 "modified_ns": shard.file.modified_ns,
-                "problem": first_problem.get(path),
                 "scan_id": snapshot_id,
             }
         shards.append(row)
-    return Index(snapshot_id, samples, shards, problems, len(counts))
+    return Index(snapshot_id, samples, shards, len(counts))
 
 
 def _scan(spark: SparkSession, paths: Mapping[int, str]) -> DataFrame:
@@ -184,7 +196,7 @@ def _scan(spark: SparkSession, paths: Mapping[int, str]) -> DataFrame:
 def _sample_columns(scanned: DataFrame) -> DataFrame:
     return scanned.filter(F.col("kind") == scan.SAMPLE).select(
         "shard_index", "shard_path", "position", "key", "sample_offset", "sample_bytes", "written_bytes",
-        "member_exts", "payload_offsets", "payload_bytes",
+        "member_exts", "payload_offsets", "payload_bytes", "problem", "problem_offset", "problem_detail",
     )  # fmt: skip
 
 
@@ -209,27 +221,14 @@ def _stored_samples(spark: SparkSession, tables: Tables, snapshot_id: str) -> Da
     return tables.read(spark, SAMPLES).join(F.broadcast(current), on=["scan_id", "shard_path"], how="inner")
 
 
-def _stored_problems(spark: SparkSession, tables: Tables, shards: Sequence[Mapping[str, Any]]) -> list[Problem]:
-    wanted = {(shard["scan_id"], shard["shard_path"]) for shard in shards if shard["problem"]}
-    if not wanted:
-        return []
-    rows = tables.read(spark, REJECTS).filter(F.col("snapshot_id").isin(sorted({scan_id for scan_id, _ in wanted})))
-    return [
-        Problem(row["shard_path"], row["key"], row["offset"], row["reason"], row["detail"])
-        for row in rows.collect()
-        if (row["snapshot_id"], row["shard_path"]) in wanted
-    ]
-
-
 def _store(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, started: float) -> None:
     """Store a scan: its samples, its problems, the shards as they are now, and then the snapshot."""
     provenance = {"operation": "index"}
     if index.scanned_count:
         rows = index.samples.withColumn("scan_id", F.lit(index.snapshot_id)).drop("shard_index")
         append(tables, SAMPLES, rows, index.snapshot_id, provenance)
-    if index.problems:
-        rejects = [{**problem._asdict(), "shard_path": problem.shard} for problem in index.problems]
-        append_rows(spark, tables, REJECTS, rejects, index.snapshot_id, provenance)
+    rejects = index.rejects()
+    rejects.store(spark, tables, index.snapshot_id, provenance)
     append_rows(spark, tables, SHARDS, index.shards, index.snapshot_id, provenance)
     row = snapshot_row(
         operation="index",
@@ -237,6 +236,6 @@ def _store(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, 
         dataset_root=dataset.dataset_root,
         settings={},
         indexed=index.sample_count,
-        rejected=sum(1 for problem in index.problems if problem.key is not None),
+        rejected=rejects.sample_count,
     )
     append_rows(spark, tables, SNAPSHOTS, [row], index.snapshot_id, provenance)

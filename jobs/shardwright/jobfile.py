@@ -14,6 +14,10 @@ else:
     import tomli as tomllib
 
 
+# Options that take several values.
+_LISTS = ("rule", "check")
+
+
 def read_job(path: str, verb: str, known: Iterable[str], verbs: Iterable[str]) -> dict[str, Any]:
     """Read a verb's section; ``rules`` become the values of ``--rule``, in order.
 
@@ -40,11 +44,11 @@ def read_job(path: str, verb: str, known: Iterable[str], verbs: Iterable[str]) -
         if "=" in name:
             raise RequestError(f"{path} [{verb}.rules]", f"the name '{name}' holds a '='", "Name the rule without it")
     for key, value in section.items():
-        if isinstance(value, list | dict) and key != "rule":
+        if isinstance(value, list | dict) and key not in _LISTS:
             raise RequestError(f"{path} [{verb}]", f"'{key}' is {value!r}", "Give it one value")
         # As on the command line, where each option says what it can take.
         words = [str(item) for item in value] if isinstance(value, list) else str(value)
-        section[key] = [words] if key == "rule" and isinstance(words, str) else words
+        section[key] = [words] if key in _LISTS and isinstance(words, str) else words
     if rules:
         section["rule"] = [f"{name}={condition}" for name, condition in rules.items()]
     return section

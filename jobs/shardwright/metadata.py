@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -10,13 +11,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from shardwright.config import DEFAULT_ID_COL, FALLBACK_ID_COL, Selection, SourceSettings
-from shardwright.errors import RequestError, did_you_mean
-from shardwright.format.sidecar import Receipt
+from shardwright.config import DEFAULT_ID_COL, FALLBACK_ID_COL, ExportSettings, Selection, SourceSettings
+from shardwright.errors import Problem, RequestError, did_you_mean
+from shardwright.format.sidecar import Receipt, SidecarColumn
 from shardwright.frames.columns import column
 from shardwright.store.dataset import Dataset
 from shardwright.store.session import is_repeatable
-from shardwright.store.sidecars import read_metadata, read_sidecar_schema, sidecar_receipt
+from shardwright.store.sidecars import open_sidecars, read_metadata
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
 
@@ -24,6 +25,7 @@ _NOT_REPEATABLE = "gives other values each time it is computed, so the export co
 class Metadata(NamedTuple):
     """A dataset's metadata: ``frame`` has a row a sidecar row; ``schema`` the sidecars' Arrow types.
 
+    ``problems`` are what is wrong with sidecars that ``frame`` does not read, by ``shard_index``.
     ``assigned`` are the columns that were computed since, in order, each with what it was computed from.
     """
 
@@ -31,6 +33,7 @@ class Metadata(NamedTuple):
     schema: pa.Schema
     id_col: str
     receipt: Receipt | None
+    problems: tuple[tuple[int | None, Problem], ...] = ()
     assigned: tuple[tuple[str, Column], ...] = ()
 
     @property
@@ -71,16 +74,18 @@ def find_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings)
     """Open the sidecars; None where there are none.
 
     Raises:
-        RequestError: Only some shards have a sidecar, or the id column is missing.
+        RequestError: The id column is missing.
     """
-    schema = read_sidecar_schema(dataset)
-    if schema is None:
+    sidecars = open_sidecars(dataset)
+    if sidecars is None:
         return None
+    schema = sidecars.schema
     id_col = source.id_col or (DEFAULT_ID_COL if DEFAULT_ID_COL in schema.names else FALLBACK_ID_COL)
     if id_col not in schema.names:
         found = f"the sidecars have no column '{id_col}' that could hold the key"
         raise RequestError(dataset.dataset_root, found, f"Pass --id-col. {did_you_mean(id_col, schema.names)}")
-    metadata = Metadata(read_metadata(spark, dataset, schema), schema, id_col, sidecar_receipt(dataset))
+    frame = read_metadata(spark, dataset, sidecars)
+    metadata = Metadata(frame, schema, id_col, sidecars.receipt, sidecars.problems)
     id_type = metadata.frame.schema[id_col].dataType
     if not isinstance(id_type, T.StringType | T.IntegralType | T.DecimalType):
         found = f"column '{id_col}' is {id_type.simpleString()}, keys are compared as text or whole numbers"
@@ -143,3 +148,48 @@ def _remedy(metadata: Metadata) -> str:
 def _short(error: AnalysisException) -> str:
     """Give the first line of what Spark says, without its error class."""
     return str(error).strip().splitlines()[0].partition("] ")[2].rstrip(". ")[:300]
+
+
+def sidecar_columns(
+    settings: ExportSettings, metadata: Metadata | None, columns: Mapping[str, str]
+) -> tuple[SidecarColumn, ...]:
+    """Give the columns of the output's sidecars.
+
+    Raises:
+        RequestError: A column of the user's has the name of one that is to be added.
+    """
+    key_field = pa.field(metadata.id_col if metadata else DEFAULT_ID_COL, pa.string(), nullable=False)
+    added = {settings.source_key_col: "--source-key-col", settings.source_shard_col: "--source-shard-col"}
+    if metadata is None:
+        chosen = [SidecarColumn("key", key_field.name, key_field)]
+    else:
+        ours = () if metadata.receipt is None else (metadata.receipt.source_key_col, metadata.receipt.source_shard_col)
+        chosen = []
+        for name in metadata.frame.columns:
+            stored = metadata.field(name)
+            if name in added and name in ours:
+                continue  # the immediate source is what a row names; the chain of snapshots keeps the rest
+            if name in added:
+                raise RequestError(
+                    added[name], f"the metadata has a column '{name}' of its own", f"Pass another {added[name]}"
+                )
+            if name == metadata.id_col:
+                chosen.append(SidecarColumn("key", name, stored if settings.keys == "source" else key_field))
+            else:
+                chosen.append(SidecarColumn(columns.get(name, name), name, stored))
+        if settings.old_id_col is not None:
+            if settings.old_id_col in metadata.frame.columns:
+                raise RequestError(
+                    "old_id_col", f"the metadata has a column '{settings.old_id_col}'", "Pass another name"
+                )
+            id_field = metadata.field(metadata.id_col) or key_field
+            chosen.append(SidecarColumn("source_key", settings.old_id_col, id_field.with_name(settings.old_id_col)))
+    chosen += [
+        SidecarColumn("source_key", settings.source_key_col, pa.field(settings.source_key_col, pa.string())),
+        SidecarColumn("source_shard", settings.source_shard_col, pa.field(settings.source_shard_col, pa.string())),
+    ]
+    names = [column.name.lower() for column in chosen]
+    for name, option in added.items():
+        if not name or names.count(name.lower()) > 1:
+            raise RequestError(option, f"the name '{name}' is empty or taken", f"Pass another {option}")
+    return tuple(chosen)

@@ -57,6 +57,10 @@ def source_options(command: Command) -> Command:
 
 def pairing_options(command: Command) -> Command:
     for option in (
+        click.option("--on-bad", type=click.Choice(["fail", "quarantine"]), default="fail", show_default=True,
+                     help="List all that is wrong and stop, or set it aside in `rejects` and go on with the rest."),
+        click.option("--unmatched-samples", type=click.Choice(["fail", "reject"]), default="fail", show_default=True,
+                     help="Samples that have no row in the sidecar."),
         click.option("--unmatched-rows", type=click.Choice(["fail", "ignore"]), default="fail", show_default=True,
                      help="Sidecar rows that have no sample; rows whose status is not 'success' never need one."),
         click.option("--id-col", metavar="COLUMN",
@@ -87,8 +91,13 @@ def writing_options(command: Command) -> Command:
                      help="The sidecar's column that names the source key."),
         click.option("--json-id/--no-json-id", default=None,
                      help="Put the new key into JSON, in the field named like the id column  [default: with renumber]"),
-        click.option("--keys", type=click.Choice(["renumber", "source"]), default="renumber", show_default=True,
-                     help="Number the samples anew, or keep their keys."),
+        click.option("--check", multiple=True, type=click.Choice(["images", "image-headers", "hashes"]),
+                     help="Look into the kept payloads first: decode images, or only open them; compare hashes."),
+        click.option("--hash-col", metavar="COLUMN",
+                     help="The sidecar's column of hex hashes of the images  [default: sha256, sha512 or md5]"),
+        click.option("--keys", type=click.Choice(["renumber", "source", "prefix"]), default="renumber",
+                     show_default=True, help="Number the samples anew; keep their keys; or keep them, after the "
+                     "source shard's name where shards share one."),
         click.option("--shard-digits", type=int, default=5, show_default=True, help="Digits of the shard number."),
     ):  # fmt: skip
         command = option(command)

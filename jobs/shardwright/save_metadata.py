@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
-from shardwright.errors import CountsError, RequestError, did_you_mean
+from shardwright.errors import CountsError, ProblemsError, RequestError, did_you_mean
 from shardwright.files import list_files, remove_folder
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.pairs import STEM, sidecar_stem
@@ -58,6 +58,8 @@ def save_metadata(
         raise RequestError("columns", f"it is the text '{columns}'", f"Pass a list, [{columns!r}]")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
     metadata = metadata or load_metadata(spark, dataset, source, "save-metadata")
+    if metadata.problems:
+        raise ProblemsError("save-metadata", [problem for _, problem in metadata.problems], "Nothing was written.")
     unknown = [name for name in columns or () if name not in metadata.frame.columns]
     if unknown:
         raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 _SPACE = r"[ \t\n\r]*"
@@ -18,6 +19,10 @@ _END = re.compile(rf"{_SPACE}\Z")
 _DECODER: Any = json.JSONDecoder(strict=False, parse_int=len, parse_float=len)
 _SCAN = _DECODER.scan_once
 _STRING = _DECODER.parse_string
+
+
+# A JSON member is held in memory whole.
+MAX_JSON_BYTES = 64 << 20
 
 
 class BadJsonError(ValueError):
@@ -45,6 +50,20 @@ def with_json_id(payload: bytes, field: str, new_id: str) -> bytes:
         pieces += [text[done:begin], value]
         done = end
     return "".join([*pieces, text[done:]]).encode("utf-8", "surrogateescape")
+
+
+def json_flaw(payload: bytes) -> str | None:
+    """Say why a payload is not the object that `with_json_id` asks for; None when it is."""
+    text = payload.decode("utf-8", "surrogateescape")
+    opening = _OPEN.match(text)
+    with suppress(StopIteration, json.JSONDecodeError, RecursionError):
+        if opening and _END.match(text, _SCAN(text, opening.end() - 1)[1]):
+            return None
+    try:
+        _find_values(text, "")  # slower, but it knows what is wrong and where
+    except BadJsonError as error:
+        return str(error)
+    return None
 
 
 class _Object(NamedTuple):

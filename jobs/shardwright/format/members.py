@@ -1,5 +1,7 @@
 """Walk a tar from header to header: where its members lie, and where it is damaged.
 
+JSON members are looked into as well: they are small and lie between headers, so that they come with them.
+
 Source:
     POSIX.1-2017 (ustar, pax), the GNU tar manual (long names, base-256 numbers).
 """
@@ -14,6 +16,7 @@ import numpy as np
 
 from shardwright.errors import TarReason
 from shardwright.format.headers import BLOCK_BYTES, Bytes, Longs
+from shardwright.format.json_id import MAX_JSON_BYTES, json_flaw
 
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _CHECK_ROWS = 8_192
@@ -55,13 +58,14 @@ class Members:
         self.headers: list[int] = []
         self.sizes: list[int] = []
         self.names: list[bytes] = []
+        self.bad_json: dict[int, str] = {}  # members named like JSON that hold no object, and why
         self.skipped_count = 0  # folders, links, devices
         self.damage: DamageError | None = None
         self.dialect = "v7"
 
 
 def list_members(tar: RangeReader) -> Members:
-    """List a tar's members; payloads are not read, and damage ends the list where it stands."""
+    """List a tar's members; of payloads only JSON is read, and damage ends the list where it stands."""
     walk = _Walk(tar)
     for step in (walk.run, walk.check_headers):
         try:
@@ -111,7 +115,7 @@ class _Walk:
             if kind in _EXTENSIONS:
                 self._read_extension(kind, at, size)
             else:
-                size = self._add_member(kind, start, at, size)
+                size = self._add_member(block, start, at, size)
             at += BLOCK_BYTES + -(-size // BLOCK_BYTES) * BLOCK_BYTES
             if kind not in _EXTENSIONS:
                 start = at
@@ -158,9 +162,9 @@ class _Walk:
             overrides = self._global_overrides if kind == _PAX_GLOBAL else self._overrides
             overrides.update(_pax_records(text, at))
 
-    def _add_member(self, kind: int, start: int, at: int, size: int) -> int:
+    def _add_member(self, block: bytes, start: int, at: int, size: int) -> int:
         """Note a member, or skip what is none; give the size of the payload that follows."""
-        overrides = self._overrides
+        kind, overrides = block[156], self._overrides
         if self._global_overrides or overrides:
             overrides = {**self._global_overrides, **overrides}
             self._overrides = {}
@@ -177,11 +181,23 @@ class _Walk:
             raise DamageError(at, "truncated", f"the member's payload needs {size:,} bytes, {left:,} are left")
         if b"path" in overrides:
             self._given_names[len(self.members.headers)] = overrides[b"path"]
+        name = overrides[b"path"] if b"path" in overrides else block[:100].rstrip(b"\0")
+        if name[-5:].lower() == b".json":
+            self._check_json(at + BLOCK_BYTES, size)
         self._member_rows.append(len(self._blocks) - 1)
         self.members.starts.append(start)
         self.members.headers.append(at)
         self.members.sizes.append(size)
         return size
+
+    def _check_json(self, payload: int, size: int) -> None:
+        """Look into a small payload that came with the headers around it: the rewriting of ids needs an object."""
+        if size > MAX_JSON_BYTES:
+            flaw: str | None = f"it has {size:,} bytes, more than {MAX_JSON_BYTES:,} are not read"
+        else:
+            flaw = json_flaw(self._tar.read(payload, size))
+        if flaw:
+            self.members.bad_json[len(self.members.headers)] = flaw
 
     def _check_end(self, at: int) -> None:
         """Require the second end block, and nothing but zeros behind it."""

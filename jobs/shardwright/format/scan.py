@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardwright.errors import Problem, SampleReason
 from shardwright.format.headers import BLOCK_BYTES, MAX_MEMBER_BYTES, block_count
@@ -26,6 +27,9 @@ SAMPLES = pa.schema(
         pa.field("member_exts", pa.list_(pa.string()), nullable=False),
         pa.field("payload_offsets", pa.list_(pa.int64()), nullable=False),
         pa.field("payload_bytes", pa.list_(pa.int64()), nullable=False),
+        pa.field("problem", pa.string()),
+        pa.field("problem_offset", pa.int64()),
+        pa.field("problem_detail", pa.string()),
     ]
 )
 
@@ -33,20 +37,44 @@ SAMPLES = pa.schema(
 class ShardIndex(NamedTuple):
     """What the headers of one tar say.
 
-    ``samples`` has one row a sound sample, in tar order, offsets and sizes in bytes from the start
-    of the tar (schema `SAMPLES`). ``sample_bytes`` runs from its first header to the end of its last
-    padded payload, ``written_bytes`` is what it takes in a tar of ours. ``sample_count`` counts the
-    unsound samples too, which ``problems`` names; the longest names tell whether ours can hold them.
+    ``samples`` has one row a sample, in tar order, offsets and sizes in bytes from the start of the
+    tar (schema `SAMPLES`). ``sample_bytes`` runs from its first header to the end of its last padded
+    payload, ``written_bytes`` is what it takes in a tar of ours; ``problem`` is the reason why a
+    sample is unsound, at the header ``problem_offset``. ``bad_json`` is there only where nothing else
+    is wrong: it matters to those who rewrite JSON. ``damage`` is what is wrong with the tar itself.
+    The longest names tell whether ours can hold them.
     """
 
+    shard: str
     samples: pa.Table
-    sample_count: int
     longest_name_bytes: int
     longest_ext_bytes: int
     member_count: int
     skipped_count: int
     dialect: str
-    problems: list[Problem]
+    damage: Problem | None
+
+    @property
+    def sample_count(self) -> int:
+        return len(self.samples)
+
+    @property
+    def unsound(self) -> pa.Table:
+        """The samples that nobody can export; bad JSON can be copied as it is."""
+        return self.samples.filter(pc.not_equal(self.samples["problem"], "bad_json"))
+
+    @property
+    def unsound_count(self) -> int:
+        return len(self.unsound)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Everything that nobody can export: each unsound sample, then the tar."""
+        listed = [
+            Problem(self.shard, row["key"], row["problem_offset"], row["problem"], row["problem_detail"])
+            for row in self.unsound.to_pylist()
+        ]
+        return [*listed, self.damage] if self.damage else listed
 
 
 def scan_tar(tar: RangeReader, shard: str) -> ShardIndex:
@@ -57,25 +85,27 @@ def scan_tar(tar: RangeReader, shard: str) -> ShardIndex:
         shard: What problems call it.
     """
     members = list_members(tar)
-    groups = _group(members, shard)
-    problems = [*groups.unsound.values(), *_repeated_keys(groups, members, shard)]
-    unsound = {problem.key for problem in problems}
-    samples = _table(members, groups)
-    if unsound:
-        samples = samples.filter(pa.array([key not in unsound for key in groups.keys], pa.bool_()))
-    if members.damage:
-        damage = members.damage
-        problems.append(Problem(shard, None, damage.offset, damage.reason, damage.detail))
+    groups = _group(members)
+    _flag_repeated_keys(groups, members)
+    damage = members.damage
     return ShardIndex(
-        samples=samples,
-        sample_count=len(groups.keys),
+        shard=shard,
+        samples=_table(members, groups),
         longest_name_bytes=max(map(len, members.names), default=0),
         longest_ext_bytes=max((len(ext.encode()) for ext in set(groups.exts)), default=0),
         member_count=len(members.headers),
         skipped_count=members.skipped_count + len(members.headers) - len(groups.members),
         dialect=members.dialect,
-        problems=problems,
+        damage=Problem(shard, None, damage.offset, damage.reason, damage.detail) if damage else None,
     )
+
+
+class _Flaw(NamedTuple):
+    """Why a sample is unsound, and at which header."""
+
+    reason: SampleReason
+    offset: int
+    detail: str
 
 
 class _Groups(NamedTuple):
@@ -85,10 +115,16 @@ class _Groups(NamedTuple):
     firsts: list[int]
     members: list[int]  # those that belong to a sample, numbered as the tar's members are
     exts: list[str]
-    unsound: dict[str, Problem]
+    flaws: dict[int, _Flaw]  # by the group's number
+
+    def flag(self, group: int, flaw: _Flaw) -> None:
+        """Note a sample's first flaw; one that matters only to those who rewrite JSON gives way."""
+        known = self.flaws.get(group)
+        if known is None or known.reason == "bad_json":
+            self.flaws[group] = flaw
 
 
-def _group(members: Members, shard: str) -> _Groups:
+def _group(members: Members) -> _Groups:
     groups = _Groups([], [], [], [], {})
     seen: set[str] = set()
     key: str | None = None
@@ -108,8 +144,10 @@ def _group(members: Members, shard: str) -> _Groups:
             problem = "too_large", f"a member of {members.sizes[number]:,} bytes, ustar holds {MAX_MEMBER_BYTES:,}"
         elif lowered in seen:
             problem = "duplicate_member", f"the sample has two members '{ext}', compared without case"
+        elif lowered == "json" and number in members.bad_json:
+            problem = "bad_json", members.bad_json[number]
         if problem:
-            groups.unsound.setdefault(key, Problem(shard, key, members.headers[number], *problem))
+            groups.flag(len(groups.keys) - 1, _Flaw(problem[0], members.headers[number], problem[1]))
         seen.add(lowered)
         groups.members.append(number)
         groups.exts.append(ext)
@@ -126,22 +164,15 @@ def _decode(raw: bytes) -> tuple[str, tuple[SampleReason, str] | None]:
     return name, ("bad_name", why) if why else None
 
 
-def _repeated_keys(groups: _Groups, members: Members, shard: str) -> list[Problem]:
-    """Find keys whose members do not stand together: readers would see two samples."""
+def _flag_repeated_keys(groups: _Groups, members: Members) -> None:
+    """Find keys whose members do not stand together: readers would see several samples."""
     if len(set(groups.keys)) == len(groups.keys):
-        return []
-    last = {key: group for group, key in enumerate(groups.keys)}
-    return [
-        Problem(
-            shard,
-            key,
-            members.headers[groups.members[groups.firsts[last[key]]]],
-            "duplicate_key",
-            f"{count:,} groups of members have this key, a key is one sample's",
-        )
-        for key, count in Counter(groups.keys).items()
-        if count > 1
-    ]
+        return
+    counts = Counter(groups.keys)
+    for group, key in enumerate(groups.keys):
+        if counts[key] > 1:
+            detail = f"{counts[key]:,} groups of members have this key, a key is one sample's"
+            groups.flag(group, _Flaw("duplicate_key", members.headers[groups.members[groups.firsts[group]]], detail))
 
 
 def _table(members: Members, groups: _Groups) -> pa.Table:
@@ -164,6 +195,16 @@ def _table(members: Members, groups: _Groups) -> pa.Table:
             pa.ListArray.from_arrays(list_offsets, pa.array(groups.exts, pa.string())),
             pa.ListArray.from_arrays(list_offsets, pa.array(payloads, pa.int64())),
             pa.ListArray.from_arrays(list_offsets, pa.array(sizes, pa.int64())),
+            *_flaw_columns(groups),
         ],
         schema=SAMPLES,
     )
+
+
+def _flaw_columns(groups: _Groups) -> list[pa.Array]:
+    count = len(groups.keys)
+    kinds = (pa.string(), pa.int64(), pa.string())
+    if not groups.flaws:
+        return [pa.nulls(count, kind) for kind in kinds]
+    flaws = [groups.flaws.get(group) for group in range(count)]
+    return [pa.array([flaw and flaw[part] for flaw in flaws], kind) for part, kind in enumerate(kinds)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -10,10 +12,11 @@ from shardwright.frames.columns import column
 
 MATCH, STEM = "match_key", "shard_stem"
 
-# What became of a key.
-KEPT, DROPPED, FAILED_DOWNLOAD = "kept", "dropped", "failed_download"
+# What became of a key; beside these, the problem that the index found in its sample.
+KEPT, DROPPED = "kept", "dropped"
+FAILED_DOWNLOAD, REJECTED_SHARD = "failed_download", "rejected_shard"
 NULL_ID, DUPLICATE_KEY, DUPLICATE_ROW = "null_id", "duplicate_key", "duplicate_row"
-MISSING_ROW, UNMATCHED_ROW = "missing_row", "unmatched_row"
+MISSING_ROW, UNMATCHED_ROW, BAD_FLAG = "missing_row", "unmatched_row", "bad_flag"
 
 
 def match_key(name: str, id_type: T.DataType) -> Column:
@@ -33,59 +36,122 @@ def sidecar_stem() -> Column:
 
 def tar_stem() -> Column:
     """Name a sample's shard in the same way."""
-    return F.regexp_replace("shard_path", r"\.(tar|tgz|tar\.gz)$", "")
+    return F.regexp_replace("shard_path", r"\.[tT][aA][rR](\.\w+)?$|\.[tT][gG][zZ]$", "")
 
 
-def outcomes(samples: DataFrame, rows: DataFrame, on: list[str]) -> DataFrame:
+def only_in_sound_shards(samples: DataFrame, unsound: Collection[int]) -> DataFrame:
+    """Remove the samples of shards that are set aside, by ``shard_index``."""
+    return samples.filter(~F.col("shard_index").isin(sorted(unsound))) if unsound else samples
+
+
+def unsound_samples(samples: DataFrame) -> DataFrame:
+    """Give the samples that have a ``problem``, as rows of ``rejects``."""
+    return samples.filter(F.col("problem").isNotNull()).select(
+        "shard_path",
+        "key",
+        F.col("problem_offset").alias("offset"),
+        F.col("problem").alias("reason"),
+        F.col("problem_detail").alias("detail"),
+        F.lit(1).cast("bigint").alias("sample_count"),
+    )
+
+
+def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems: Sequence[str] = ()) -> DataFrame:
     """Say for each key what became of it.
 
     Args:
-        samples: ``on``, ``shard_index``, ``written_bytes``, ``drop_reason``.
-        rows: ``on``, ``drop_reason``, ``failed`` (its download failed: no sample is expected).
+        samples: ``on``, ``shard_index``, ``written_bytes``, ``drop_reason``, ``problem``; ``STEM`` where rows have it.
+        rows: ``on``, ``drop_reason``, ``note`` (`FAILED_DOWNLOAD`: no sample is expected, `BAD_FLAG`, or null).
         on: The columns that make a pair. One of the two sides knows the drop reasons.
+        rejected_stems: Shards that are set aside: rows beside them have no sample here.
 
     Returns:
-        One row a key: ``on``, ``shard_index`` (null without a sample), ``outcome``, ``drop_reason``,
-        ``written_bytes``.
+        One row a key: ``on``, ``STEM`` where rows have it, ``shard_index`` (null without a sample), ``outcome``,
+        ``drop_reason``, ``written_bytes``, ``samples`` and ``rows`` (how many have the key), ``flagged`` (how
+        many of its samples have a problem).
     """
     none = F.lit(None)
+    stem = [STEM] if STEM in rows.columns and STEM not in on else []
     both = samples.select(
         *on,
+        *stem,
         "shard_index",
         "written_bytes",
         "drop_reason",
-        none.cast("boolean").alias("failed"),
+        "problem",
+        none.cast("string").alias("note"),
         F.lit(1).alias("sample"),
     ).unionByName(
         rows.select(
             *on,
+            *stem,
             none.cast("bigint").alias("shard_index"),
             none.cast("bigint").alias("written_bytes"),
             "drop_reason",
-            "failed",
+            none.cast("string").alias("problem"),
+            "note",
             F.lit(0).alias("sample"),
         )
     )
+    largest = ("shard_index", "written_bytes", "drop_reason", "problem", "note", *stem)
     counted = both.groupBy(*on).agg(
         F.sum("sample").alias("samples"),
         F.sum(1 - F.col("sample")).alias("rows"),
-        *(F.max(name).alias(name) for name in ("shard_index", "written_bytes", "drop_reason", "failed")),
+        F.count("problem").alias("flagged"),
+        *(F.max(name).alias(name) for name in largest),
     )
+    has_sample = F.col("samples") > 0
+    in_rejected = F.col(STEM).isin(*rejected_stems) if rejected_stems else F.lit(False)
     outcome = (
         F.when(F.col(MATCH).isNull(), NULL_ID)
-        .when(F.col("samples") > 1, DUPLICATE_KEY)
+        .when((F.col("samples") > 1) & (F.col("flagged") < F.col("samples")), DUPLICATE_KEY)
+        .when(F.col("flagged") > 0, F.col("problem"))
+        .when(~has_sample & in_rejected, REJECTED_SHARD)
         .when(F.col("rows") > 1, DUPLICATE_ROW)
         .when(F.col("rows") == 0, MISSING_ROW)
-        .when((F.col("samples") == 0) & F.col("failed"), FAILED_DOWNLOAD)
-        .when(F.col("samples") == 0, UNMATCHED_ROW)
+        .when(~has_sample & (F.col("note") == FAILED_DOWNLOAD), FAILED_DOWNLOAD)
+        .when(~has_sample, UNMATCHED_ROW)
+        .when(F.col("note") == BAD_FLAG, BAD_FLAG)
         .when(F.col("drop_reason").isNull(), KEPT)
         .otherwise(DROPPED)
     )
-    return counted.select(*on, "shard_index", outcome.alias("outcome"), "drop_reason", "written_bytes")
+    return counted.select(
+        *on,
+        *stem,
+        "shard_index",
+        outcome.alias("outcome"),
+        "drop_reason",
+        "written_bytes",
+        "samples",
+        "rows",
+        "flagged",
+    )
 
 
 def count_outcomes(outcomes: DataFrame) -> DataFrame:
-    """Count outcomes by shard: a row for each ``shard_index``, ``outcome`` and ``drop_reason``."""
+    """Count samples and rows by outcome: a row for each ``shard_index``, ``outcome`` and ``drop_reason``."""
     return outcomes.groupBy("shard_index", "outcome", "drop_reason").agg(
-        F.count(F.lit(1)).alias("sample_count"), F.sum("written_bytes").alias("written_bytes")
+        F.sum("samples").alias("sample_count"),
+        F.sum("rows").alias("row_count"),
+        F.count(F.lit(1)).alias("key_count"),
+        F.sum("written_bytes").alias("written_bytes"),
+    )
+
+
+def troubled_keys(outcomes: DataFrame, details: Mapping[str, str]) -> DataFrame:
+    """Give the keys that did not pair as they should, as rows of ``rejects``.
+
+    Args:
+        outcomes: With ``STEM``.
+        details: By outcome, what was found. Samples that the index flagged are none of this list's.
+    """
+    detail = F.coalesce(*(F.when(F.col("outcome") == outcome, text) for outcome, text in details.items()))
+    is_new = (F.col("flagged") < F.col("samples")) | (F.col("samples") == 0)
+    return outcomes.filter(F.col("outcome").isin(*details) & is_new).select(
+        F.concat(STEM, F.lit(".parquet")).alias("shard_path"),
+        F.col(MATCH).alias("key"),
+        F.lit(None).cast("bigint").alias("offset"),
+        F.col("outcome").alias("reason"),
+        detail.alias("detail"),
+        (F.col("samples") - F.col("flagged")).cast("bigint").alias("sample_count"),
     )

@@ -66,6 +66,14 @@ def with_flag_reason(metadata: DataFrame, name: str, into: str) -> DataFrame:
     return metadata.withColumn(into, F.when(~met, F.lit(name)))
 
 
+def is_bad_flag(name: str, kind: T.DataType) -> Column:
+    """Tell flags that are neither yes nor no: numbers other than 0 and 1."""
+    if isinstance(kind, T.BooleanType):
+        return F.lit(False)
+    flag = nan_as_null(name, kind)
+    return F.coalesce((flag != F.lit(0)) & (flag != F.lit(1)), F.lit(False))
+
+
 def with_raw_arguments(condition: str, floats: set[str]) -> str:
     """Let ``isnan(c)`` and ``nanvl(c, d)`` see columns as they are, NaN included."""
     lowered = {name.lower(): name for name in floats}

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError
 from shardwright.files import FileInfo, list_files, remove_folder
 
-SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+# What is compressed can't be read in ranges: the index says so of each.
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
+_DIGITS = re.compile(r"\d+")
 _COMPLETE = ".complete"
 
 
@@ -24,10 +28,14 @@ class Shard(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """The shards under a root, ordered by relative path as UTF-8 bytes."""
+    """The shards under a root, ordered by relative path as UTF-8 bytes.
+
+    ``lone_sidecars`` are named as shards are, and have no tar.
+    """
 
     dataset_root: str
     shards: tuple[Shard, ...]
+    lone_sidecars: tuple[FileInfo, ...] = ()
 
 
 def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
@@ -41,7 +49,11 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     if os.path.exists(os.path.join(replacements_folder(dataset_root), _COMPLETE)):
         replace_sidecars(dataset_root)  # as a run decided that did not come to the end of it
     files = {file.path: file for file in list_files(dataset_root, recursive=True)}
-    tars = [file for file in files.values() if file.path.endswith(SHARD_SUFFIXES)]
+    tars = [file for file in files.values() if _is_shard_name(file.path)]
+    unreadable = [file.path for file in tars if not file.is_file]
+    if unreadable:
+        found = f"it is no file, and {len(unreadable) - 1:,} others are none"
+        raise RequestError(unreadable[0], found, "Mend the link, or rename the folder")
     nested = [file.path for file in tars if os.path.dirname(file.path) != dataset_root]
     if nested and not recursive:
         named = ", ".join(os.path.relpath(path, dataset_root) for path in nested[:3])
@@ -54,7 +66,21 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     if len(set(stems)) < len(stems):
         twin = next(stem for stem in stems if stems.count(stem) > 1)
         raise RequestError(dataset_root, f"two tars share the sidecar '{twin}.parquet'", "Remove or rename one of them")
-    return Dataset(dataset_root, shards)
+    return Dataset(dataset_root, shards, _lone_sidecars(dataset_root, files, set(stems), recursive=recursive))
+
+
+def _lone_sidecars(
+    dataset_root: str, files: Mapping[str, FileInfo], stems: Collection[str], *, recursive: bool
+) -> tuple[FileInfo, ...]:
+    """Find Parquet files whose tar may be lost: their names differ from a shard's in digits alone."""
+    shapes = {_DIGITS.sub("0", stem) for stem in stems}
+    lone = [file for file in files.values() if file.path.endswith(".parquet") and shard_stem(file.path) not in stems]
+    return tuple(
+        file
+        for file in lone
+        if _DIGITS.sub("0", file.path.removesuffix(".parquet")) in shapes
+        and (recursive or os.path.dirname(file.path) == dataset_root)
+    )
 
 
 def replacements_folder(dataset_root: str) -> str:
@@ -75,9 +101,13 @@ def replace_sidecars(dataset_root: str) -> None:
 
 
 def shard_stem(path: str) -> str:
-    """Give a shard's path without what says that it is a tar."""
-    suffix = next((suffix for suffix in SHARD_SUFFIXES if path.endswith(suffix)), "")
-    return path.removesuffix(suffix)
+    """Give a shard's path without what says that it is a tar; a sidecar's, without what says that it is Parquet."""
+    suffix = next((suffix for suffix in (*SHARD_SUFFIXES, ".parquet") if path.lower().endswith(suffix)), "")
+    return path[: len(path) - len(suffix)]
+
+
+def _is_shard_name(path: str) -> bool:
+    return path.lower().endswith(SHARD_SUFFIXES)
 
 
 def shard_identities(dataset: Dataset) -> list[list[Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,49 +21,66 @@ from shardwright.store.types import spark_type
 _NOT_METADATA = "__null_dask_index__"
 
 
-def read_sidecar_schema(dataset: Dataset) -> pa.Schema | None:
-    """Give the Arrow schema that the sidecars share; None where no shard has a sidecar.
+class Sidecars(NamedTuple):
+    """The sidecars of a dataset that can be read, and what is wrong with the others, by ``shard_index``."""
+
+    schema: pa.Schema
+    paths: tuple[str, ...]
+    receipt: Receipt | None
+    problems: tuple[tuple[int | None, Problem], ...]
+
+
+def open_sidecars(dataset: Dataset) -> Sidecars | None:
+    """Look into the sidecars' footers; None where no shard has a sidecar.
+
+    ``receipt`` is the first one's, where this dataset is an output of ours.
 
     Raises:
-        RequestError: Only some shards have a sidecar, or a column's type differs between them.
-        ProblemsError: Some sidecars are no Parquet.
+        RequestError: A column's type differs between them.
+        ProblemsError: None can be read.
     """
-    without = [shard.file.path for shard in dataset.shards if shard.sidecar is None]
-    if len(without) == len(dataset.shards):
+    shards = [shard for shard in dataset.shards if shard.sidecar]
+    if not shards:
         return None
-    if without:
-        named = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
-        found = f"{len(without):,} of {len(dataset.shards):,} shards have no sidecar ({named})"
-        raise RequestError(dataset.dataset_root, found, "Put the .parquet of the same name beside each tar")
-    paths = [shard.sidecar.path for shard in dataset.shards if shard.sidecar]
+    paths = [shard.sidecar.path for shard in shards if shard.sidecar]
     with ThreadPoolExecutor(8) as pool:
-        found_schemas = list(pool.map(_read_schema, paths))
-    schemas = [found for found in found_schemas if isinstance(found, pa.Schema)]
-    problems = [found for found in found_schemas if isinstance(found, Problem)]
-    if problems:
-        raise ProblemsError("sidecars", problems, "Write or fetch these files again. Nothing was written.")
-    first = schemas[0]
-    for path, schema in zip(paths, schemas, strict=True):
-        _require_same(paths[0], first, path, schema)
+        found = list(pool.map(_read_schema, paths))
+    problems: list[tuple[int | None, Problem]] = [
+        (shard.shard_index, schema) for shard, schema in zip(shards, found, strict=True) if isinstance(schema, Problem)
+    ]
+    problems += [
+        (shard.shard_index, Problem(shard.file.path, None, None, "missing_sidecar", "other shards have one"))
+        for shard in dataset.shards
+        if not shard.sidecar
+    ]
+    problems += [
+        (None, Problem(file.path, None, None, "missing_tar", "its rows have no samples"))
+        for file in dataset.lone_sidecars
+    ]
+    sound = [(path, schema) for path, schema in zip(paths, found, strict=True) if not isinstance(schema, Problem)]
+    if not sound:
+        raise ProblemsError("sidecars", [problem for _, problem in problems], "Nothing was written.")
+    receipt = read_receipt(pq.read_metadata(sound[0][0]).metadata)
+    return Sidecars(_shared_schema(sound), tuple(path for path, _ in sound), receipt, tuple(problems))
+
+
+def _shared_schema(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
+    first_path, first = schemas[0]
+    for path, schema in schemas:
+        _require_same(first_path, first, path, schema)
     kept = [field for field in first if field.name != _NOT_METADATA]
     names = [field.name.lower() for field in kept]
     if len(set(names)) < len(names):
         twin = next(name for name in names if names.count(name) > 1)
-        raise RequestError(paths[0], f"two columns are named '{twin}' but for case", "Rename one of them")
+        raise RequestError(first_path, f"two columns are named '{twin}' but for case", "Rename one of them")
     return clean_metadata(pa.schema(kept, first.metadata))
 
 
 def _read_schema(path: str) -> pa.Schema | Problem:
     try:
         return pq.read_schema(path)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         return Problem(path, None, None, "unreadable", str(error).splitlines()[0])
-
-
-def sidecar_receipt(dataset: Dataset) -> Receipt | None:
-    """Give the receipt in the first sidecar where this dataset is an output of ours."""
-    sidecar = dataset.shards[0].sidecar
-    return read_receipt(pq.read_metadata(sidecar.path).metadata) if sidecar else None
 
 
 def count_rows(dataset: Dataset) -> dict[str, int]:
@@ -73,11 +92,11 @@ def count_rows(dataset: Dataset) -> dict[str, int]:
         }
 
 
-def read_metadata(spark: SparkSession, dataset: Dataset, schema: pa.Schema) -> DataFrame:
+def read_metadata(spark: SparkSession, dataset: Dataset, sidecars: Sidecars) -> DataFrame:
     """Read the sidecars: their columns as they are, rows in no order."""
-    fields = [T.StructField(field.name, spark_type(field, dataset.dataset_root)) for field in schema]
+    fields = [T.StructField(field.name, spark_type(field, dataset.dataset_root)) for field in sidecars.schema]
     # With a schema given, Spark starts no job to look for one.
-    paths = [_uri(shard.sidecar.path) for shard in dataset.shards if shard.sidecar]
+    paths = [_uri(path) for path in sidecars.paths]
     hidden = [path for path in paths if os.path.basename(path).startswith("_") or ":" in os.path.basename(path)]
     if hidden:
         found = "Spark reads no files whose names begin with '_' or hold a ':'"

@@ -20,26 +20,29 @@ from shardwright.store.session import is_ours
 SHARDS, SAMPLES, DECISIONS = "shards", "samples", "decisions"
 EXPORTS, MANIFEST, REJECTS, SNAPSHOTS = "exports", "manifest", "rejects", "snapshots"
 
+_PROBLEM = "problem string, problem_offset bigint, problem_detail string"
 _POINTERS = "member_exts array<string>, payload_offsets array<bigint>, payload_bytes array<bigint>"
 
 # The columns of each table, in order. `exports` has the metadata columns behind these.
 SCHEMAS: Mapping[str, str] = {
-    SHARDS: """snapshot_id string, dataset_root string, shard_index bigint, shard_path string, shard_bytes bigint,
-        modified_ns bigint, sample_count bigint, longest_name_bytes bigint, longest_ext_bytes bigint,
-        member_count bigint, skipped_count bigint, dialect string, problem string, scan_id string""",
+    SHARDS: f"""snapshot_id string, dataset_root string, shard_index bigint, shard_path string, shard_bytes bigint,
+        modified_ns bigint, sample_count bigint, unsound_count bigint, longest_name_bytes bigint,
+        longest_ext_bytes bigint, member_count bigint, skipped_count bigint, dialect string, {_PROBLEM},
+        scan_id string""",
     SAMPLES: f"""scan_id string, shard_path string, position bigint, key string, sample_offset bigint,
-        sample_bytes bigint, written_bytes bigint, {_POINTERS}""",
+        sample_bytes bigint, written_bytes bigint, {_POINTERS}, {_PROBLEM}""",
     DECISIONS: """snapshot_id string, shard_path string, position bigint, key string, keep boolean,
         drop_reason string""",
     EXPORTS: f"""snapshot_id string, shard_id bigint, position bigint, key string, source_key string,
         source_shard string, {_POINTERS}""",
     MANIFEST: """snapshot_id string, shard_id bigint, shard_name string, path string, sample_count bigint,
         shard_bytes bigint, sidecar_bytes bigint, checksum string, sidecar_checksum string""",
-    REJECTS: "snapshot_id string, shard_path string, key string, offset bigint, reason string, detail string",
+    REJECTS: """snapshot_id string, unit string, shard_path string, key string, offset bigint, reason string,
+        detail string, sample_count bigint""",
     SNAPSHOTS: """snapshot_id string, parent_snapshot_id string, operation string, dataset_root string,
         output_root string, settings string, settings_hash string, inputs string, indexed bigint, kept bigint,
-        dropped bigint, rejected bigint, exported bigint, drops string, unpaired_rows string, columns string,
-        table_versions string, tool_versions string,
+        dropped bigint, rejected bigint, exported bigint, drops string, rejects string, unpaired_rows string,
+        columns string, table_versions string, tool_versions string,
         started_at timestamp, committed_at timestamp""",
 }
 

@@ -1,4 +1,4 @@
-"""Scan source tars: shard numbers in; sample rows, one row a shard and problem rows out."""
+"""Scan source tars: shard numbers in; sample rows and one row a shard out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shardwright.errors import Problem
 from shardwright.files import OpenFile
 from shardwright.format.scan import SAMPLES, ShardIndex, scan_tar
 
-SAMPLE, SHARD, PROBLEM = "sample", "shard", "problem"
+SAMPLE, SHARD = "sample", "shard"
 
-# One schema for three kinds of rows, so that headers are read once; `kind` tells which columns are set.
+# One schema for both kinds of rows, so that headers are read once; `kind` tells which columns are set.
 SCAN = pa.schema(
     [
         pa.field("kind", pa.string()),
@@ -22,24 +22,32 @@ SCAN = pa.schema(
         pa.field("position", pa.int64()),
         *(field.with_nullable(True) for field in SAMPLES),
         pa.field("sample_count", pa.int64()),
+        pa.field("unsound_count", pa.int64()),
         pa.field("longest_name_bytes", pa.int64()),
         pa.field("longest_ext_bytes", pa.int64()),
         pa.field("member_count", pa.int64()),
         pa.field("skipped_count", pa.int64()),
         pa.field("dialect", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
     ]
 )
-SHARD_COUNTS = (
+_SHARD_COUNTS = (
     "sample_count",
+    "unsound_count",
     "longest_name_bytes",
     "longest_ext_bytes",
     "member_count",
     "skipped_count",
     "dialect",
 )
+SHARD_COLUMNS = (*_SHARD_COUNTS, "problem", "problem_offset", "problem_detail")
 _BATCH_ROWS = 4_096
+_COMPRESSIONS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
 
 
 def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[int, str]]) -> Iterator[pa.RecordBatch]:
@@ -50,7 +58,7 @@ def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[in
         shards: ``shard_index`` and path of each shard.
 
     Returns:
-        Rows of schema `SCAN`: per shard its samples in tar order, its problems, then the shard.
+        Rows of schema `SCAN`: per shard its samples in tar order, then the shard.
     """
     for batch in batches:
         for number in batch.column(0).to_pylist():
@@ -59,35 +67,30 @@ def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[in
             place: dict[str, Any] = {"shard_index": shard_index, "shard_path": path}
             for begin in range(0, len(index.samples), _BATCH_ROWS):
                 yield _sample_rows(index.samples.slice(begin, _BATCH_ROWS), begin, place)
-            yield from _rows(
-                [
-                    *({"kind": PROBLEM, **place, **_problem_row(problem)} for problem in index.problems),
-                    {
-                        "kind": SHARD,
-                        **place,
-                        **{name: getattr(index, name) for name in SHARD_COUNTS},
-                    },
-                ]
-            )
+            yield _shard_row(index, place)
 
 
 def _scan_file(path: str) -> ShardIndex:
     with OpenFile(path) as tar:
-        if tar.read(0, 2) == b"\x1f\x8b":
-            detail = "the tar is inside gzip, where payloads have no place of their own; gunzip it first"
-            return ShardIndex(
-                SAMPLES.empty_table(), 0, 0, 0, 0, 0, "gzip", [Problem(path, None, 0, "compressed", detail)]
-            )
-        return scan_tar(tar, path)
+        start = tar.read(0, max(map(len, _COMPRESSIONS)))
+        kind = next((kind for magic, kind in _COMPRESSIONS.items() if start.startswith(magic)), None)
+        if kind is None:
+            return scan_tar(tar, path)
+        detail = f"the tar is inside {kind}, where payloads have no place of their own"
+        return ShardIndex(path, SAMPLES.empty_table(), 0, 0, 0, 0, kind, Problem(path, None, 0, "compressed", detail))
 
 
-def _problem_row(problem: Problem) -> dict[str, Any]:
-    return {
-        "key": problem.key,
-        "sample_offset": problem.offset,
-        "reason": problem.reason,
-        "detail": problem.detail,
+def _shard_row(index: ShardIndex, place: Mapping[str, Any]) -> pa.RecordBatch:
+    damage = index.damage
+    row = {
+        "kind": SHARD,
+        **place,
+        **{name: getattr(index, name) for name in _SHARD_COUNTS},
+        "problem": damage and damage.reason,
+        "problem_offset": damage and damage.offset,
+        "problem_detail": damage and damage.detail,
     }
+    return pa.RecordBatch.from_pylist([row], schema=SCAN)
 
 
 def _sample_rows(samples: pa.Table, first_position: int, place: Mapping[str, Any]) -> pa.RecordBatch:
@@ -102,8 +105,3 @@ def _sample_rows(samples: pa.Table, first_position: int, place: Mapping[str, Any
         else:
             arrays.append(pa.repeat(pa.scalar(columns.get(field.name), field.type), count))
     return pa.RecordBatch.from_arrays(arrays, schema=SCAN)
-
-
-def _rows(rows: list[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
-    for begin in range(0, len(rows), _BATCH_ROWS):
-        yield pa.RecordBatch.from_pylist(rows[begin : begin + _BATCH_ROWS], schema=SCAN)
