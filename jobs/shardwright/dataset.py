@@ -25,6 +25,7 @@ from shardwright.config import (
 from shardwright.errors import RequestError, did_you_mean
 from shardwright.export import export_dataset
 from shardwright.files import absolute
+from shardwright.frames.columns import column
 from shardwright.frames.rules import nan_as_null
 from shardwright.metadata import Metadata, load_metadata
 from shardwright.save_metadata import save_metadata
@@ -46,15 +47,15 @@ class MetadataView:
     @property
     def df(self) -> DataFrame:
         """The metadata as a Spark DataFrame, one row a sidecar row, assigned columns included."""
-        return self.source.frame
+        return self.source.frame.select(*map(column, self.source.names))
 
     @property
     def columns(self) -> list[str]:
         """The column names, in order."""
-        return list(self.source.frame.columns)
+        return self.source.names
 
     def __contains__(self, name: object) -> bool:
-        return name in self.source.frame.columns
+        return name in self.source.names
 
     def __getitem__(self, name: str) -> Column:
         """Give a column for an expression.
@@ -62,7 +63,7 @@ class MetadataView:
         Raises:
             KeyError: There is none of this name.
         """
-        if name not in self.source.frame.columns:
+        if name not in self.source.names:
             raise KeyError(f"no column '{name}'. {did_you_mean(name, self.columns)}")
         return nan_as_null(name, self.source.frame.schema[name].dataType)
 
@@ -162,7 +163,7 @@ class ImageTextPairDataset:
             if name in saved:
                 metadata = metadata.with_column(name, F.lit(None).cast(self.metadata.df.schema[name].dataType))
                 continue
-            later = {other for other, _ in assigned[number + 1 :] if other in saved} & set(metadata.frame.columns)
+            later = {other for other, _ in assigned[number + 1 :] if other in saved} & set(metadata.names)
             used = sorted(other for other in later if re.search(rf"(?i)(?<!\w){re.escape(other)}(?!\w)", str(value)))
             if used:
                 found = f"'{name}' was computed from '{used[0]}' before that was assigned anew"

@@ -81,7 +81,7 @@ def require_checks(settings: ExportSettings, dataset: Dataset, metadata: Metadat
     if {"images", "image-headers"} & set(settings.check) and find_spec("PIL") is None:
         raise RequestError("--check images", "Pillow is not installed", "Install shardwright[images]")
     if "hashes" in settings.check:
-        names = metadata.frame.columns if metadata else []
+        names = metadata.names if metadata else []
         if hash_column(settings, names) is None:
             wanted = settings.hash_col or " or ".join(_HASHES)
             remedy = f"Pass --hash-col. {did_you_mean(wanted, names)}"

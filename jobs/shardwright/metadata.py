@@ -17,13 +17,13 @@ from shardwright.format.sidecar import Receipt, SidecarColumn
 from shardwright.frames.columns import column
 from shardwright.store.dataset import Dataset
 from shardwright.store.session import is_repeatable
-from shardwright.store.sidecars import open_sidecars, read_metadata
+from shardwright.store.sidecars import FILE_PATH, ROW_INDEX, open_sidecars, read_metadata
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
 
 
 class Metadata(NamedTuple):
-    """A dataset's metadata: ``frame`` has a row a sidecar row; ``schema`` the sidecars' Arrow types.
+    """A dataset's metadata: ``frame`` has a row a sidecar row; ``schema`` the Arrow types that hold all sidecars'.
 
     ``problems`` are what is wrong with sidecars that ``frame`` does not read, by ``shard_index``.
     ``assigned`` are the columns that were computed since, in order, each with what it was computed from.
@@ -35,6 +35,11 @@ class Metadata(NamedTuple):
     receipt: Receipt | None
     problems: tuple[tuple[int | None, Problem], ...] = ()
     assigned: tuple[tuple[str, Column], ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are the user's, in order."""
+        return [name for name in self.frame.columns if name not in (FILE_PATH, ROW_INDEX)]
 
     @property
     def computed(self) -> frozenset[str]:
@@ -106,16 +111,16 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
         assigned = ", ".join(f"metadata['{name}']" for name in sorted(metadata.computed))
         raise RequestError(assigned, f"it {_NOT_REPEATABLE}", _remedy(metadata))
     if selection.filter_column is not None:
-        _require_flag(metadata.frame, selection.filter_column)
+        _require_flag(metadata, selection.filter_column)
     for rule, condition in selection.rules.items():
         _require_condition(metadata, rule, condition)
 
 
-def _require_flag(frame: DataFrame, name: str) -> None:
-    if name not in frame.columns:
+def _require_flag(metadata: Metadata, name: str) -> None:
+    if name not in metadata.names:
         found = f"no column '{name}' in the metadata"
-        raise RequestError("--filter-column", found, did_you_mean(name, frame.columns))
-    kind = frame.schema[name].dataType
+        raise RequestError("--filter-column", found, did_you_mean(name, metadata.names))
+    kind = metadata.frame.schema[name].dataType
     if not isinstance(kind, T.BooleanType | T.NumericType):
         found = f"column '{name}' is {kind.simpleString()}"
         raise RequestError("--filter-column", found, "A flag is boolean, or 0 and 1; use --where to compare text")
@@ -132,7 +137,7 @@ def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
     except AnalysisException as error:
         missing = (error.getMessageParameters() or {}).get("objectName", "").replace("`", "")
         if missing:
-            raise RequestError(where, f"no column '{missing}'", did_you_mean(missing, frame.columns)) from None
+            raise RequestError(where, f"no column '{missing}'", did_you_mean(missing, metadata.names)) from None
         raise RequestError(where, f"{condition!r} is refused ({_short(error)})", "Mend it") from None
     if not isinstance(kind, T.BooleanType):
         found = f"{condition!r} is {kind.simpleString()}, not a condition"
@@ -165,7 +170,7 @@ def sidecar_columns(
     else:
         ours = () if metadata.receipt is None else (metadata.receipt.source_key_col, metadata.receipt.source_shard_col)
         chosen = []
-        for name in metadata.frame.columns:
+        for name in metadata.names:
             stored = metadata.field(name)
             if name in added and name in ours:
                 continue  # the immediate source is what a row names; the chain of snapshots keeps the rest
@@ -178,7 +183,7 @@ def sidecar_columns(
             else:
                 chosen.append(SidecarColumn(columns.get(name, name), name, stored))
         if settings.old_id_col is not None:
-            if settings.old_id_col in metadata.frame.columns:
+            if settings.old_id_col in metadata.names:
                 raise RequestError(
                     "old_id_col", f"the metadata has a column '{settings.old_id_col}'", "Pass another name"
                 )

@@ -17,6 +17,7 @@ from shardwright.frames.columns import column, table_columns
 from shardwright.frames.rules import is_bad_flag, with_drop_reason, with_flag_reason
 from shardwright.metadata import Metadata
 from shardwright.rejects import Rejects
+from shardwright.store.sidecars import file_path
 from shardwright.store.tables import table_schema
 
 TROUBLES = {
@@ -63,7 +64,7 @@ def pair_samples(
     rejects: Rejects,
 ) -> Pairing:
     """Pair by key, within shards where keys are not unique over the dataset; what does not pair is rejected."""
-    columns = table_columns((name for name in metadata.frame.columns if name != metadata.id_col), _OURS)
+    columns = table_columns((name for name in metadata.names if name != metadata.id_col), _OURS)
     id_type = metadata.frame.schema[metadata.id_col].dataType
     index_columns = [name for name in samples.columns if name != "drop_reason"]
     samples = samples.withColumns({pairs.MATCH: pairs.match_key("key", id_type), pairs.STEM: pairs.tar_stem()})
@@ -102,7 +103,7 @@ def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], 
     id_type = frame.schema[metadata.id_col].dataType
     note = _note(metadata.frame, selection)
     if pairs.STEM in on:
-        frame = frame.withColumn(_ROW_STEM, pairs.sidecar_stem())
+        frame = frame.withColumn(_ROW_STEM, pairs.sidecar_stem(file_path(frame)))
     if selection.filter_column is not None:
         flagged = with_flag_reason(frame, selection.filter_column, _DROP_REASON)
     else:

@@ -29,7 +29,7 @@ from shardwright.store.dataset import (
     sidecar_identities,
 )
 from shardwright.store.session import run_errors, task_count
-from shardwright.store.sidecars import count_rows
+from shardwright.store.sidecars import count_rows, file_path, row_index
 from shardwright.store.tables import SNAPSHOTS, append_rows, tables_at
 from shardwright.store.types import spark_schema
 from shardwright.tasks.save import SAVED, SaveJob, copy_sidecars, save_sidecars
@@ -60,9 +60,9 @@ def save_metadata(
     metadata = metadata or load_metadata(spark, dataset, source, "save-metadata")
     if metadata.problems:
         raise ProblemsError("save-metadata", [problem for _, problem in metadata.problems], "Nothing was written.")
-    unknown = [name for name in columns or () if name not in metadata.frame.columns]
+    unknown = [name for name in columns or () if name not in metadata.names]
     if unknown:
-        raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.frame.columns))
+        raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.names))
     _require_target(dataset, path)
     tables = choose_index_tables(
         spark, dataset, tables_at(source.tables, source.dataset), tables_at(None, path) if path else None
@@ -115,7 +115,7 @@ def _write(spark: SparkSession, dataset: Dataset, metadata: Metadata, job: SaveJ
 
 def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: Sequence[str] | None) -> SaveJob:
     """Say which file goes where, which columns are computed and which are written; make the target's folders."""
-    names = metadata.frame.columns
+    names = metadata.names
     written = [name for name in names if name in metadata.computed and (columns is None or name in columns)]
     chosen = None
     if path is not None:
@@ -153,8 +153,8 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequenc
         numbers = spark.range(0, count, 1, task_count(spark, count))
         return numbers.mapInArrow(partial(copy_sidecars, job=job), spark_schema(SAVED))
     rows = metadata.frame.select(
-        sidecar_stem().alias(STEM),
-        F.col("_metadata.row_index").alias("row_index"),
+        sidecar_stem(file_path(metadata.frame)).alias(STEM),
+        row_index(metadata.frame).alias("row_index"),
         *(column(name).alias(arriving) for name, arriving in job.computed.items()),
     )
     for stem in empty:

@@ -27,10 +27,10 @@ def match_key(name: str, id_type: T.DataType) -> Column:
     return F.when(digits == "", "0").otherwise(digits)
 
 
-def sidecar_stem() -> Column:
-    """Name the shard that a sidecar's row lies beside: its path without the suffix."""
+def sidecar_stem(file_path: Column) -> Column:
+    """Name the shard that a sidecar's row lies beside: its file's path without the suffix."""
     # The path is a percent-encoded URI, in which a plus stands for itself.
-    decoded = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
+    decoded = F.url_decode(F.replace(file_path, F.lit("+"), F.lit("%2B")))
     return F.regexp_replace(F.regexp_replace(decoded, "^file:/+", "/"), r"\.parquet$", "")
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.errors import Problem, ProblemsError, RequestError
+from shardwright.format.drift import SidecarGroup, group_sidecars, widest_schema
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
 from shardwright.store.dataset import Dataset
-from shardwright.store.types import spark_type
+from shardwright.store.types import null_places, own_type, spark_type, widened
 
-# dask's own row index, which older versions of NeMo Curator left behind.
-_NOT_METADATA = "__null_dask_index__"
+# Where a row comes from, in frames of sidecars that drifted apart.
+FILE_PATH, ROW_INDEX = "shardwright: file path", "shardwright: row index"
 
 
 class Sidecars(NamedTuple):
     """The sidecars of a dataset that can be read, and what is wrong with the others, by ``shard_index``."""
 
     schema: pa.Schema
-    paths: tuple[str, ...]
+    groups: Sequence[SidecarGroup]
     receipt: Receipt | None
     problems: tuple[tuple[int | None, Problem], ...]
 
@@ -36,7 +39,7 @@ def open_sidecars(dataset: Dataset) -> Sidecars | None:
     ``receipt`` is the first one's, where this dataset is an output of ours.
 
     Raises:
-        RequestError: A column's type differs between them.
+        ColumnsError: Columns differ in ways that no one type holds.
         ProblemsError: None can be read.
     """
     shards = [shard for shard in dataset.shards if shard.sidecar]
@@ -61,19 +64,10 @@ def open_sidecars(dataset: Dataset) -> Sidecars | None:
     if not sound:
         raise ProblemsError("sidecars", [problem for _, problem in problems], "Nothing was written.")
     receipt = read_receipt(pq.read_metadata(sound[0][0]).metadata)
-    return Sidecars(_shared_schema(sound), tuple(path for path, _ in sound), receipt, tuple(problems))
-
-
-def _shared_schema(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
-    first_path, first = schemas[0]
-    for path, schema in schemas:
-        _require_same(first_path, first, path, schema)
-    kept = [field for field in first if field.name != _NOT_METADATA]
-    names = [field.name.lower() for field in kept]
-    if len(set(names)) < len(names):
-        twin = next(name for name in names if names.count(name) > 1)
-        raise RequestError(first_path, f"two columns are named '{twin}' but for case", "Rename one of them")
-    return clean_metadata(pa.schema(kept, first.metadata))
+    groups = group_sidecars(sound)
+    with ThreadPoolExecutor(8) as pool:
+        widest = widest_schema(groups, lambda paths: pool.map(pq.read_metadata, paths))
+    return Sidecars(clean_metadata(widest), groups, receipt, tuple(problems))
 
 
 def _read_schema(path: str) -> pa.Schema | Problem:
@@ -93,30 +87,65 @@ def count_rows(dataset: Dataset) -> dict[str, int]:
 
 
 def read_metadata(spark: SparkSession, dataset: Dataset, sidecars: Sidecars) -> DataFrame:
-    """Read the sidecars: their columns as they are, rows in no order."""
-    fields = [T.StructField(field.name, spark_type(field, dataset.dataset_root)) for field in sidecars.schema]
-    # With a schema given, Spark starts no job to look for one.
-    paths = [_uri(path) for path in sidecars.paths]
-    hidden = [path for path in paths if os.path.basename(path).startswith("_") or ":" in os.path.basename(path)]
+    """Read the sidecars: their columns in the types that hold all of them, rows in no order.
+
+    Where types differ between them, `FILE_PATH` and `ROW_INDEX` come along.
+
+    Raises:
+        RequestError: Spark can't read a column or a file, or a column has a name that Spark or we need.
+    """
+    for name in sidecars.schema.names:
+        if name in ("_metadata", FILE_PATH, ROW_INDEX):
+            raise RequestError(dataset.dataset_root, f"a column is named '{name}', which is taken", "Rename it")
+    for field in sidecars.schema:
+        spark_type(field, dataset.dataset_root)
+    arms: dict[tuple[str, ...], SidecarGroup] = {}
+    for group in sidecars.groups:
+        fields = [field for field in group.schema if field.name in sidecars.schema.names]
+        # What Spark reads alike needs no reading of its own.
+        arm = tuple(f"{field.name} {own_type(field.type).simpleString()} {null_places(field.type)}" for field in fields)
+        arms.setdefault(arm, SidecarGroup(pa.schema(fields), [])).paths.extend(group.paths)
+    frames = [_read_alike(spark, group, sidecars.schema) for group in arms.values()]
+    if len(frames) == 1:
+        return frames[0]
+    # Above a union nobody can ask where a row comes from any more.
+    return reduce(DataFrame.unionByName, [frame.withColumns(_place_columns(frame)) for frame in frames])
+
+
+def file_path(frame: DataFrame) -> Column:
+    """Give the file that a row of metadata comes from, as a percent-encoded URI; it takes the scan off a GPU."""
+    return _place_columns(frame)[FILE_PATH]
+
+
+def row_index(frame: DataFrame) -> Column:
+    """Give the place, from 0, of a row of metadata in its file; it takes the scan off a GPU."""
+    return _place_columns(frame)[ROW_INDEX]
+
+
+def _place_columns(frame: DataFrame) -> dict[str, Column]:
+    if FILE_PATH in frame.columns:
+        return {name: F.col(f"`{name}`") for name in (FILE_PATH, ROW_INDEX)}
+    return {FILE_PATH: F.col("_metadata.file_path"), ROW_INDEX: F.col("_metadata.row_index")}
+
+
+def _read_alike(spark: SparkSession, group: SidecarGroup, widest: pa.Schema) -> DataFrame:
+    """Read sidecars with the schema that they have, then widen: given another one, Spark misreads some types."""
+    hidden = [path for path in group.paths if os.path.basename(path).startswith("_") or ":" in os.path.basename(path)]
     if hidden:
         found = "Spark reads no files whose names begin with '_' or hold a ':'"
         raise RequestError(hidden[0], found, "Rename the tar and its Parquet file")
-    return spark.read.schema(T.StructType(fields)).parquet(*paths)
+    # With a schema given, Spark starts no job to look for one.
+    schema = T.StructType([T.StructField(field.name, own_type(field.type)) for field in group.schema])
+    frame = spark.read.schema(schema).parquet(*map(_uri, group.paths))
+    columns = []
+    for field in widest:
+        kind = group.schema.field(field.name).type
+        value = F.col(f"`{field.name.replace('`', '``')}`")
+        is_same = own_type(kind) == own_type(field.type) and null_places(kind) == null_places(field.type)
+        columns.append(value if is_same else widened(value, kind, field.type).alias(field.name))
+    return frame.select(*columns)
 
 
 def _uri(path: str) -> str:
     """Quote what Spark would take for a pattern."""
     return "".join(f"\\{char}" if char in "\\{}[]*?" else char for char in path)
-
-
-def _require_same(first_path: str, first: pa.Schema, path: str, schema: pa.Schema) -> None:
-    expected = {field.name: field.type for field in first if field.name != _NOT_METADATA}
-    found = {field.name: field.type for field in schema if field.name != _NOT_METADATA}
-    for name in [*expected, *(name for name in found if name not in expected)]:
-        here, there = (types.get(name, "missing") for types in (found, expected))
-        if here != there:
-            raise RequestError(
-                path,
-                f"column '{name}' is {here}, in {first_path} it is {there}",
-                "Give the column one type in all sidecars",
-            )

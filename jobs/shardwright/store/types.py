@@ -1,14 +1,17 @@
-"""The types in which Spark reads what Arrow wrote to Parquet."""
+"""The types in which Spark reads what Arrow wrote to Parquet, and how it widens them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import pyarrow as pa
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.errors import RequestError
 from shardwright.format.names import NOT_IN_TABLES
+from shardwright.format.widening import is_any_list
 
 _SIMPLE: Mapping[pa.DataType, T.DataType] = {
     pa.bool_(): T.BooleanType(),
@@ -55,7 +58,7 @@ def spark_type(field: pa.Field, where: str) -> T.DataType:
         found = T.DecimalType(kind.precision, kind.scale)
     elif pa.types.is_fixed_size_binary(kind):
         found = T.BinaryType()
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    elif is_any_list(kind):
         found = T.ArrayType(_inner_type(field, kind.value_field, where))
     elif pa.types.is_map(kind):
         found = T.MapType(_inner_type(field, kind.key_field, where), _inner_type(field, kind.item_field, where))
@@ -68,6 +71,49 @@ def spark_type(field: pa.Field, where: str) -> T.DataType:
             "Cast or drop the column (timestamp[us] instead of timestamp[ns], float instead of float16)",
         )
     return found
+
+
+def own_type(kind: pa.DataType) -> T.DataType:
+    """Give the type in which Spark reads a column of one sidecar, where values of no type may stand inside."""
+    return spark_type(pa.field("", _without_null(kind)), "sidecars")
+
+
+def _without_null(kind: pa.DataType) -> pa.DataType:
+    """Give what Parquet stores: 32-bit integers for values of no type."""
+    if pa.types.is_null(kind):
+        return pa.int32()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_null(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_without_null(kind.key_type), _without_null(kind.item_type))
+    if is_any_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_null(kind.value_type)))
+    return kind
+
+
+def null_places(kind: pa.DataType) -> str:
+    """Tell types apart by where values of no type stand in them; empty where none do."""
+    if pa.types.is_null(kind):
+        return "."
+    inner = [null_places(kind.field(number).type) for number in range(kind.num_fields)]
+    return f"({','.join(inner)})" if any(inner) else ""
+
+
+def widened(values: Column, kind: pa.DataType, to: pa.DataType) -> Column:
+    """Give values that Spark read as one Arrow type in the wider one that `format.widening` chose."""
+    if pa.types.is_null(kind):
+        return F.lit(None).cast(own_type(to))
+    if pa.types.is_struct(kind):
+        # Spark would cast structs by position.
+        fields = [widened(values.getField(field.name), kind.field(field.name).type, field.type) for field in to]
+        named = F.struct(*(value.alias(field.name) for value, field in zip(fields, to, strict=True)))
+        return F.when(values.isNotNull(), named)
+    if pa.types.is_map(kind):
+        items = F.transform_values(values, lambda _, item: widened(item, kind.item_type, to.item_type))
+        return F.transform_keys(items, lambda key, _: widened(key, kind.key_type, to.key_type))
+    if is_any_list(kind):
+        return F.transform(values, lambda value: widened(value, kind.value_type, to.value_type))
+    return values.cast(own_type(to))
 
 
 def _inner_type(field: pa.Field, inner: pa.Field, where: str) -> T.DataType:
