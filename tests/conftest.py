@@ -19,6 +19,30 @@ from tests.builders import write_dataset
 settings.load_profile("ci")
 
 
+_INPUTS: dict[str, tuple[int, str]] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Remember which tests handle which input."""
+    for item in items:
+        for mark in item.iter_markers("input"):
+            _INPUTS[item.nodeid] = mark.args
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the inputs that break other tools, by number, with what became of each."""
+    lines = [
+        (*_INPUTS[report.nodeid], outcome)
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if report.nodeid in _INPUTS
+    ]
+    if lines:
+        terminalreporter.section(f"inputs that break other tools: {len({line[0] for line in lines})}")
+    for number, what, outcome in sorted(lines):
+        terminalreporter.write_line(f"{number:2d} {outcome}: {what}")
+
+
 class Outcome(NamedTuple):
     """What a command did: its exit code, its JSON result, what it wrote to stderr."""
 
