@@ -86,7 +86,7 @@ def test_bad_json_leaves_nothing_and_names_the_way_out(run: Run, tmp_path: Path)
     write_shard(tmp_path / "data", "s", broken, ROWS)
     done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
     assert (done.code, [problem["key"] for problem in done.result["problems"]]) == (1, ["b"])
-    assert "bad_json (1): Repair the JSON, or pass --no-json-id" in done.result["error"]
+    assert "bad_json: Repair the JSON, or pass --no-json-id" in done.result["error"]
     assert not (tmp_path / "out").exists()
     assert run("export", tmp_path / "data", tmp_path / "out", "--where", "true", "--no-json-id").code == 0
 

@@ -138,8 +138,8 @@ def test_many_problems_are_cut_and_counted() -> None:
         "  s.tar, key 'k0', byte 0: truncated: short",
         "  s.tar, key 'k1', byte 512: truncated: short",
     ]
-    assert lines[-2:] == ["  … and 29,980 more", "Mend them."]
-    assert len(lines) == 23
+    assert lines[-3:] == ["  … and 29,980 more", "truncated: Fetch or write the shard again.", "Mend them."]
+    assert len(lines) == 24
     assert str(ProblemsError("verify", [Problem("s", None, None, "orphan", "x")], "Look.")) == (
         "verify: 1 problem found.\n  s: orphan: x\nLook."
     )

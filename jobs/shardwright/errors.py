@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -161,9 +160,8 @@ class ProblemsError(DataError):
         lines = [f"  {_printable(str(problem))}" for problem in problems[:LISTED_PROBLEMS]]
         if count > len(lines):
             lines.append(f"  … and {count - len(lines):,} more")
-        for reason, listed in Counter(problem.reason for problem in problems).items():
-            if reason in REMEDIES:
-                lines.append(f"{reason} ({listed:,}): {REMEDIES[reason]}.")
+        reasons = dict.fromkeys(problem.reason for problem in problems)
+        lines += [f"{reason}: {REMEDIES[reason]}." for reason in reasons if reason in REMEDIES]
         Exception.__init__(
             self, "\n".join([f"{where}: {count:,} {'problem' if count == 1 else 'problems'} found.", *lines, remedy])
         )

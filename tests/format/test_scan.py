@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import tarfile
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardwright.errors import Problem
+from shardwright.format.headers import ustar_headers
 from shardwright.format.scan import ShardIndex, scan_tar
 from tests.builders import TarInMemory, sample_members, tar_bytes
 
@@ -76,6 +79,15 @@ def test_scan_reads_names_and_payloads_as_tarfile_does(
         (f"{row['key']}.bin", row["payload_offsets"][0], row["payload_bytes"][0]) for row in index.samples.to_pylist()
     ]
     assert ours == theirs
+
+
+@pytest.mark.input(36, "100,000 tiny members")
+def test_scan_lists_100000_tiny_members() -> None:
+    names = pa.array([f"{number // 2}.{'ab'[number % 2]}" for number in range(100_000)])
+    data = ustar_headers(names, np.zeros(100_000, dtype=np.int64)).tobytes() + bytes(1024)
+    index = scan(data)
+    assert (index.sample_count, index.member_count, index.problems) == (50_000, 100_000, [])
+    assert index.samples["sample_offset"].to_pylist()[-1] == 99_998 * 512
 
 
 def test_scan_obeys_pax_size_and_global_headers() -> None:

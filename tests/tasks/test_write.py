@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import signal
 import subprocess
 import sys
 import tarfile
@@ -214,6 +216,42 @@ def test_write_does_not_write_a_finished_shard_again(root: Path) -> None:
     assert again == {"00001.tar", "00001.parquet"}
 
 
+@pytest.mark.input(39, "an executor killed while it writes, and its twin beside it")
+def test_write_is_finished_by_whoever_lives(root: Path) -> None:
+    expected = written(rows_of(tar_bytes(MEMBERS)), make_job(root))
+    whole = output_bytes(root)
+    for file in (root / "out").glob("0*"):
+        file.unlink()
+    program = textwrap.dedent(
+        """
+        import os, pickle, signal, sys
+        from shardwright.tasks import write
+
+        rows, job, countdown = pickle.load(sys.stdin.buffer)
+        really_write = write.write_all
+
+        def dying(descriptor, data):
+            global countdown
+            countdown -= 1
+            really_write(descriptor, data[: len(data) // 2] if not countdown else data)
+            if not countdown:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        write.write_all = dying
+        list(write.write_shards(rows, job))
+        """
+    )
+    rows = rows_of(tar_bytes(MEMBERS))
+    for countdowns in ((1,), (2,), (3,), (4,), (0, 0)):
+        writers = [subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) for _ in countdowns]
+        for writer, countdown in zip(writers, countdowns, strict=True):
+            writer.communicate(pickle.dumps((rows.to_batches(), make_job(root), countdown)))
+            assert writer.returncode == (-signal.SIGKILL if countdown else 0)
+        assert output_bytes(root).items() <= whole.items()
+    assert output_bytes(root) == whole
+    assert written(rows, make_job(root)) == expected
+
+
 def test_write_keeps_whole_exts_and_empty_payloads(root: Path) -> None:
     members = [("x.seg.png", b"1"), ("x.depth.png", b""), ("x.JPG", b"3")]
     (root / "source.tar").write_bytes(tar_bytes(members))
@@ -221,6 +259,7 @@ def test_write_keeps_whole_exts_and_empty_payloads(root: Path) -> None:
     assert read_tar(root / "out" / "00000.tar") == [("000.seg.png", b"1"), ("000.depth.png", b""), ("000.JPG", b"3")]
 
 
+@pytest.mark.input(41, "a tar of many gigabytes against a small executor")
 def test_write_stays_under_300_mib_for_a_5_gb_shard(tmp_path: Path) -> None:
     """99,000 members of 50 kB from a sparse source; only the last step, the write to disk, is left out."""
     program = textwrap.dedent(
