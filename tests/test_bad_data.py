@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import AB, ROWS, write_shard
+from tests.builders import AB, ROWS, write_dataset, write_shard
 from tests.conftest import Outcome
 
 pytestmark = pytest.mark.spark
@@ -97,4 +97,16 @@ def test_a_sidecar_that_is_no_parquet_exits_1_and_every_one_is_listed(run: Run, 
     done = run("export", dataset, tmp_path / "out", "--where", "true")
     found = [(Path(problem["shard"]).name, problem["reason"]) for problem in done.result["problems"]]
     assert (done.code, found) == (1, [("00000.parquet", "unreadable"), ("00002.parquet", "unreadable")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sidecar_with_a_damaged_page_is_named(run: Run, tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "da ta", 2)
+    path = dataset / "00001.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:200] = bytes(196)
+    path.write_bytes(data)
+    done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 0.5")
+    found = [(problem["shard"], problem["reason"]) for problem in done.result["problems"]]
+    assert (done.code, found) == (1, [(str(path), "unreadable")])
     assert not (tmp_path / "out").exists()

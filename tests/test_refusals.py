@@ -26,7 +26,13 @@ Run = Callable[..., Outcome]
         (["--where", "aesthetic_score >"], "rule 'where': 'aesthetic_score >' does not parse as SQL"),
         (["--rule", "r=aesthetic_score"], "rule 'r': 'aesthetic_score' is double, not a condition"),
         (["--rule", "r=cast(caption as int) > 1"], "rule 'r': 'cast(caption as int) > 1' raises an error"),
+        (["--rule", "r=avg(aesthetic_score) > 0.5"], "rule 'r': 'avg(aesthetic_score) > 0.5' is refused"),
         (["--rule", "r"], "Write NAME=SQL"),
+        (["--where", ""], "--where: its value is empty"),
+        (["--where", "true", "--tables", ""], "--tables: its value is empty"),
+        (["--where", "true", "--id-col", ""], "--id-col: its value is empty"),
+        (["--where", "true", "--check", "hashes"], "the metadata has no column sha256 or sha512 or md5"),
+        (["--where", "true", "--hash-col", "x"], "--hash-col: no hashes are checked"),
         (["--rule", "r=true", "--rule", "r=false"], "the name 'r' is given twice"),
         (["--filter-column", "caption"], "column 'caption' is string. A flag is boolean"),
         (["--filter-column", "keeep"], "no column 'keeep' in the metadata"),
@@ -46,7 +52,7 @@ Run = Callable[..., Outcome]
         (["--where", "current_date > '2020-01-01'"], "gives other values each time"),
         (["--where", "rand() > 0.5"], "Draw by a hash, like pmod(xxhash64(key), 100) < 10"),
         (["--where", "true", "--source-key-col", "KEY"], "--source-key-col: the name 'KEY' is empty or taken"),
-        (["--where", "true", "--source-shard-col", ""], "--source-shard-col: the name '' is empty or taken"),
+        (["--where", "true", "--source-shard-col", ""], "--source-shard-col: its value is empty"),
         (["--where", "true", "--source-key-col", "x", "--source-shard-col", "x"], "the name 'x' is empty or taken"),
     ],
 )
@@ -106,13 +112,6 @@ def test_types_that_spark_cannot_read_are_refused_by_name(run: Run, tmp_path: Pa
     write_shard(tmp_path / "data", "s", AB, table)
     done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
     assert (done.code, f"column 'odd' has the type {kind}" in done.result["error"]) == (2, True)
-
-
-def test_columns_that_differ_between_sidecars_are_refused_by_name(run: Run, tmp_path: Path) -> None:
-    write_shard(tmp_path / "data", "s1", sample_members("a"), [{"key": "a", "score": 1.0}])
-    write_shard(tmp_path / "data", "s2", sample_members("b"), [{"key": "b", "score": "x"}])
-    done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
-    assert (done.code, "column 'score' is string" in done.result["error"]) == (2, True)
 
 
 def test_job_files_are_checked(run: Run, dataset: Path, tmp_path: Path) -> None:
@@ -204,3 +203,21 @@ def test_sidecars_that_spark_does_not_see_exit_2(run: Run, tmp_path: Path, name:
     write_shard(tmp_path / "data", name, AB, ROWS)
     done = run("export", tmp_path / "data", tmp_path / "out", "--where", "true")
     assert (done.code, "Spark reads no files whose names begin with" in done.result["error"]) == (2, True)
+
+
+def test_shards_that_are_no_files_or_have_no_proper_name_are_refused(run: Run, tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "data", 1)
+    link = dataset / "00001.tar"
+    link.symlink_to(tmp_path / "nowhere")
+    done = run("index", dataset)
+    assert (done.code, f"{link}: it is no file" in done.result["error"]) == (2, True)
+    link.unlink()
+    (dataset / "\udce9.tar").write_bytes(b"")
+    done = run("index", dataset)
+    assert (done.code, "\\xe9.tar: its name is not UTF-8" in done.result["error"]) == (2, True)
+
+
+def test_a_shard_name_that_can_not_stand_before_keys_is_refused(run: Run, tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", "__meta__", AB, None)
+    done = run("reshard", tmp_path / "data", tmp_path / "out", "--samples-per-shard", 1, "--keys", "prefix")
+    assert (done.code, "its name can't stand before a key" in done.result["error"]) == (2, True)

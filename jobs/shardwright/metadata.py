@@ -131,6 +131,8 @@ def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
     try:
         # In parentheses a last word, such as an "and" that nothing follows, is not taken for a name.
         decided = frame.select(F.expr(f"({condition}\n)"))
+        # Beside a column, an aggregate over all samples is no condition for each.
+        frame.select(column(metadata.id_col), F.expr(f"({condition}\n)")).schema  # noqa: B018
         kind = decided.schema[0].dataType
     except ParseException as error:
         raise RequestError(where, f"{condition!r} does not parse as SQL ({_short(error)})", "Mend it") from None

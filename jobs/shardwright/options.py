@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from shardwright.errors import RequestError
 from shardwright.jobfile import read_job
 
 Command = Callable[..., Any]
@@ -35,6 +36,10 @@ def verb(command: Command) -> Callable[..., None]:
     @wraps(command)
     def run(**options: Any) -> None:
         as_json = options.pop("json")
+        for name, value in options.items():
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                remedy = "Leave it out, or give it a value"
+                raise RequestError(f"--{name.replace('_', '-')}", "its value is empty", remedy)
         result = command(**options)
         if as_json:
             click.echo(json.dumps(result, default=str))

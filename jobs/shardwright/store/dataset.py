@@ -54,6 +54,11 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     if unreadable:
         found = f"it is no file, and {len(unreadable) - 1:,} others are none"
         raise RequestError(unreadable[0], found, "Mend the link, or rename the folder")
+    for path in (dataset_root, *(file.path for file in tars)):
+        if not _is_utf8(path):
+            raise RequestError(
+                os.fsencode(path).decode(errors="backslashreplace"), "its name is not UTF-8", "Rename it"
+            )
     nested = [file.path for file in tars if os.path.dirname(file.path) != dataset_root]
     if nested and not recursive:
         named = ", ".join(os.path.relpath(path, dataset_root) for path in nested[:3])
@@ -104,6 +109,14 @@ def shard_stem(path: str) -> str:
     """Give a shard's path without what says that it is a tar; a sidecar's, without what says that it is Parquet."""
     suffix = next((suffix for suffix in (*SHARD_SUFFIXES, ".parquet") if path.lower().endswith(suffix)), "")
     return path[: len(path) - len(suffix)]
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_shard_name(path: str) -> bool:

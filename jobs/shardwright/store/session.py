@@ -16,12 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module, resources
 from pathlib import Path
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from shardwright.errors import RequestError, RunError, restored
+from shardwright.errors import Problem, ProblemsError, RequestError, RunError, restored
 
 # Rules are checked under ANSI on every version: an overflow or a bad cast is an error, never a silent null.
 # Batches of the size of a sidecar's row group keep a worker's memory flat however wide the metadata is.
@@ -38,6 +39,7 @@ _DAEMON = "shardwright.store.daemon"
 _PYTHON_ERROR = re.compile(
     r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
 )
+_FAILED_FILE = re.compile(r"Encountered error while reading file (?:file:/*)?(/.+?\.parquet)")
 
 
 @contextmanager
@@ -78,7 +80,16 @@ def run_errors(where: str) -> Iterator[None]:
         ours = restored(text)
         if ours is not None:
             raise ours from None
+        unreadable = _FAILED_FILE.search(text)
+        if unreadable:
+            raise _unreadable(unquote(unreadable[1]), text) from None
         raise RunError(where, _first_cause(text), "Run the same command again to go on") from error
+
+
+def _unreadable(path: str, text: str) -> ProblemsError:
+    """Name the file in whose pages Spark found what its footer did not tell."""
+    problem = Problem(path, None, None, "unreadable", _first_cause(text))
+    return ProblemsError("Spark", [problem], "Its footer is sound, so it can't be set aside. Nothing was committed.")
 
 
 def _first_cause(text: str) -> str:
