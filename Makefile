@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench fuzz clean
 
 setup:
 	@bash scripts/setup.sh
@@ -18,6 +18,9 @@ lint: setup
 
 bench: setup
 	@.venv/bin/python tests/benchmarks/export.py
+
+fuzz: setup
+	@.venv/bin/python -m tests.fuzz.tars $(ARGS)
 
 clean:
 	@rm -rf .venv demo

@@ -8,14 +8,19 @@ Source:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
-from shardwright.errors import TarReason
-from shardwright.format.headers import BLOCK_BYTES, Bytes, Longs
+from shardwright.format.fields import (
+    DamageError,
+    first_bad_checksum,
+    member_names,
+    pax_records,
+    read_digits,
+    read_number,
+)
+from shardwright.format.headers import BLOCK_BYTES
 from shardwright.format.json_id import MAX_JSON_BYTES, json_flaw
 
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
@@ -25,9 +30,15 @@ _MIN_WINDOW_BYTES, _MAX_WINDOW_BYTES = 8 << 10, 1 << 20
 _MAX_EXTENSION_BYTES = 1 << 20
 _PAX_GLOBAL, _PAX, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"gxLKS"
 _EXTENSIONS = frozenset((_PAX_GLOBAL, _PAX, _GNU_NAME, _GNU_LINK))
+_FILES = frozenset(b"\x0007")
+_FOLDER = ord("5")
 # Links, devices, folders, pipes: whatever size their header states, no payload follows.
 _WITHOUT_PAYLOAD = frozenset(b"123456")
-_PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
+# GNU's labels of volumes and lists of folders' contents.
+_NOTES = frozenset(b"VD")
+_SPARSE = "sparse members can't be copied byte for byte; write the tar without --sparse"
+# What PAX headers state that we go by.
+_OVERRIDING = frozenset((b"path", b"size"))
 
 
 class RangeReader(Protocol):
@@ -37,14 +48,6 @@ class RangeReader(Protocol):
 
     def read(self, offset: int, count: int) -> bytes:
         """Read a range; fewer bytes only where the tar ends."""
-
-
-class DamageError(Exception):
-    """A tar can't be read on from an offset."""
-
-    def __init__(self, offset: int, reason: TarReason, detail: str) -> None:
-        super().__init__(detail)
-        self.offset, self.reason, self.detail = offset, reason, detail
 
 
 class Members:
@@ -85,7 +88,6 @@ class _Walk:
         self.members = Members()
         self._tar = _Window(tar)
         self._overrides: dict[bytes, bytes] = {}
-        self._global_overrides: dict[bytes, bytes] = {}
         self._given_names: dict[int, bytes] = {}  # member number to a name that an extension header gave
         # Headers whose checksum is still to be verified, and which of them are members'.
         self._blocks: list[bytes] = []
@@ -110,7 +112,7 @@ class _Walk:
                 self.check_headers()
             self._blocks.append(block)
             self._offsets.append(at)
-            size = _number(block[124:136], at)
+            size = read_number(block[124:136], at)
             kind = block[156]
             if kind in _EXTENSIONS:
                 self._read_extension(kind, at, size)
@@ -127,20 +129,21 @@ class _Walk:
             DamageError: At the first header whose checksum is wrong; names end before it.
         """
         rows = np.frombuffer(b"".join(self._blocks), dtype=np.uint8).reshape(-1, BLOCK_BYTES)
-        bad = _first_bad(rows)
+        bad = first_bad_checksum(rows)
+        bad_offset = None if bad is None else self._offsets[bad]
         members = self.members
         sound = np.array([row for row in self._member_rows if bad is None or row < bad], dtype=np.int64)
         first_number = len(members.names)
-        members.names += _names(rows[sound])
+        members.names += member_names(rows[sound])
+        for waiting in (self._blocks, self._offsets, self._member_rows):
+            waiting.clear()
+        if not first_number and len(sound):
+            self._name_dialect(rows[sound[0], 257:265].tobytes())
         for number in range(first_number, len(members.names)):
             if number in self._given_names:
                 members.names[number] = self._given_names.pop(number)
-        if not first_number and len(sound):
-            self._name_dialect(rows[sound[0], 257:265].tobytes())
-        if bad is not None:
-            raise DamageError(self._offsets[bad], "bad_header", "the header's checksum is wrong")
-        for waiting in (self._blocks, self._offsets, self._member_rows):
-            waiting.clear()
+        if bad_offset is not None:
+            raise DamageError(bad_offset, "bad_header", "the header's checksum is wrong")
 
     def _name_dialect(self, magic: bytes) -> None:
         if self.members.dialect == "v7":
@@ -154,32 +157,49 @@ class _Walk:
             raise DamageError(at, "bad_header", f"an extension header of {size:,} bytes can't be read")
         is_pax = kind in (_PAX, _PAX_GLOBAL)
         self.members.dialect = "pax" if is_pax or self.members.dialect == "pax" else "gnu"
-        text = self._tar.read(payload, size)
+        # Like tarfile, up to the first NUL, wherever the size says that the text ends.
+        text = self._tar.read(payload, -(-size // BLOCK_BYTES) * BLOCK_BYTES)
         if kind == _GNU_NAME:
-            self._overrides[b"path"] = text.rstrip(b"\0")
+            self._override({b"path": text.partition(b"\0")[0]}, at)
         # Most PAX headers hold a time and nothing else.
         elif is_pax and (b"path=" in text or b"size=" in text or b"GNU.sparse" in text):
-            overrides = self._global_overrides if kind == _PAX_GLOBAL else self._overrides
-            overrides.update(_pax_records(text, at))
+            records = dict(pax_records(text, at))
+            if any(key.startswith(b"GNU.sparse.") for key in records):
+                raise DamageError(at, "unsupported", _SPARSE)
+            given = {key: value for key, value in records.items() if key in _OVERRIDING}
+            if given and kind == _PAX_GLOBAL:
+                raise DamageError(at, "unsupported", "a global PAX header gives all members one name or size")
+            self._override(given, at)
+
+    def _override(self, given: dict[bytes, bytes], at: int) -> None:
+        """Note what overrides fields of the next header; of two values readers would take either."""
+        for key, value in given.items():
+            if not value or self._overrides.setdefault(key, value) != value:
+                found = "two values" if value else "no value"
+                raise DamageError(at, "bad_header", f"extension headers give a member's {key.decode()} {found}")
 
     def _add_member(self, block: bytes, start: int, at: int, size: int) -> int:
         """Note a member, or skip what is none; give the size of the payload that follows."""
         kind, overrides = block[156], self._overrides
-        if self._global_overrides or overrides:
-            overrides = {**self._global_overrides, **overrides}
+        if overrides:
             self._overrides = {}
             if b"size" in overrides:
-                size = _number(overrides[b"size"], at, base=10)
-        if kind == _GNU_SPARSE or b"GNU.sparse.major" in overrides:
-            detail = "sparse members can't be copied byte for byte; write the tar without --sparse"
-            raise DamageError(at, "unsupported", detail)
-        if kind in _WITHOUT_PAYLOAD:
+                size = read_digits(overrides[b"size"], 10, at)
+        # V7 has no kind for folders.
+        if not kind and block[:100].partition(b"\0")[0].endswith(b"/"):
+            kind = _FOLDER
+        if kind in _WITHOUT_PAYLOAD or kind in _NOTES:
             self.members.skipped_count += 1
-            return 0
+            return size if kind in _NOTES else 0
+        if kind not in _FILES:
+            detail = _SPARSE if kind == _GNU_SPARSE else f"no two readers agree on members of kind {chr(kind)!r}"
+            raise DamageError(at, "unsupported", detail)
         left = self._tar.size_bytes - at - BLOCK_BYTES
         if size > left:
             raise DamageError(at, "truncated", f"the member's payload needs {size:,} bytes, {left:,} are left")
         if b"path" in overrides:
+            if overrides[b"path"].endswith(b"/"):
+                raise DamageError(at, "bad_header", "a file is given the name of a folder")
             self._given_names[len(self.members.headers)] = overrides[b"path"]
         name = overrides[b"path"] if b"path" in overrides else block[:100].rstrip(b"\0")
         if name[-5:].lower() == b".json":
@@ -232,66 +252,3 @@ class _Window:
             self._data = self._tar.read(offset, max(count, self._step))
             self._begin, begin = offset, 0
         return self._data[begin : begin + count]
-
-
-def _number(field: bytes, at: int, base: int = 8) -> int:
-    """Read a header's number: octal, or GNU's base-256 where the first bit is set."""
-    try:
-        if field[0] & 0x80:
-            number = int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
-            # 0xff leads a negative number.
-            number = -1 if field[0] == 0xFF else number
-        else:
-            number = int(field.rstrip(b" \0") or b"0", base)
-    except (ValueError, IndexError):
-        number = -1
-    if number < 0:
-        raise DamageError(at, "bad_header", f"the header's size field is {field!r}")
-    return number
-
-
-def _pax_records(payload: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
-    done = 0
-    while done < len(payload):
-        match = _PAX_RECORD.match(payload, done)
-        length = int(match[1]) if match else 0
-        if not match or not match.end() < done + length <= len(payload) or payload[done + length - 1] != ord("\n"):
-            raise DamageError(at, "bad_header", "a PAX header holds a record that can't be read")
-        yield match[2], payload[match.end() : done + length - 1]
-        done += length
-
-
-def _first_bad(rows: Bytes) -> int | None:
-    """Find the first header whose checksum is wrong; None when all are right."""
-    stated = _octal(rows[:, 148:156])
-    outside = np.delete(rows, np.s_[148:156], axis=1)
-    unsigned = outside.sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-    # Some old writers summed signed characters.
-    signed = outside.view(np.int8).sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-    bad = np.flatnonzero((stated != unsigned) & (stated != signed))
-    return int(bad[0]) if len(bad) else None
-
-
-def _octal(fields: Bytes) -> Longs:
-    """Read octal fields, one a row: digits between blanks and NULs; -1 where anything else stands."""
-    values: Longs = np.zeros(len(fields), dtype=np.int64)
-    ended = np.zeros(len(fields), dtype=bool)
-    begun = np.zeros(len(fields), dtype=bool)
-    for column in fields.T:
-        is_digit = (column >= ord("0")) & (column <= ord("7"))
-        ended |= begun & ~is_digit
-        begun |= is_digit
-        values = np.where(is_digit & ~ended, values * 8 + (column & 7), values)
-    is_legal = ((fields >= ord("0")) & (fields <= ord("7"))) | (fields == ord(" ")) | (fields == 0)
-    values[~is_legal.all(axis=1)] = -1
-    return values
-
-
-def _names(rows: Bytes) -> list[bytes]:
-    names: list[bytes] = np.ascontiguousarray(rows[:, :100]).view("S100")[:, 0].tolist()
-    names = [name.partition(b"\0")[0] if b"\0" in name else name for name in names]
-    # GNU's old format keeps other things where ustar keeps the prefix.
-    is_ustar = (rows[:, 257:263] == np.frombuffer(b"ustar\0", dtype=np.uint8)).all(axis=1)
-    for row in np.flatnonzero(is_ustar & (rows[:, 345] != 0)):
-        names[row] = rows[row, 345:500].tobytes().partition(b"\0")[0] + b"/" + names[row]
-    return names

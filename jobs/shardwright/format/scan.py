@@ -144,7 +144,7 @@ def _group(members: Members) -> _Groups:
             problem = "too_large", f"a member of {members.sizes[number]:,} bytes, ustar holds {MAX_MEMBER_BYTES:,}"
         elif lowered in seen:
             problem = "duplicate_member", f"the sample has two members '{ext}', compared without case"
-        elif lowered == "json" and number in members.bad_json:
+        elif not problem and lowered == "json" and number in members.bad_json:
             problem = "bad_json", members.bad_json[number]
         if problem:
             groups.flag(len(groups.keys) - 1, _Flaw(problem[0], members.headers[number], problem[1]))
