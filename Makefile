@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test lint bench fuzz clean
+.PHONY: setup demo test proof fuzz lint bench fuzz clean
 
 setup:
 	@bash scripts/setup.sh
@@ -18,6 +18,10 @@ lint: setup
 
 bench: setup
 	@.venv/bin/python tests/benchmarks/export.py
+
+# What takes minutes: every fault that verify is to find, and 10,000 damaged tars.
+proof: setup fuzz
+	@.venv/bin/python -m pytest -m proof
 
 fuzz: setup
 	@.venv/bin/python -m tests.fuzz.tars $(ARGS)

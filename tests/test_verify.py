@@ -59,6 +59,7 @@ def test_verify_names_every_planted_fault(run: Run, output: Path) -> None:
         ("00001.tar", "wrong_size"),
         ("00002.tar", "missing_file"),
         ("00003.parquet", "wrong_size"),
+        ("00003.parquet", "wrong_pair"),
         ("00007.tar", "orphan"),
     }
     deep = run("verify", output, "--deep")
@@ -67,6 +68,7 @@ def test_verify_names_every_planted_fault(run: Run, output: Path) -> None:
         ("00001.tar", "truncated"),
         ("00001.tar", "wrong_count"),
         ("00001.tar", "wrong_key"),
+        ("00003.parquet", "wrong_value"),
     }
     assert (
         next(problem for problem in deep.result["problems"] if problem["reason"] == "truncated")["offset"] is not None

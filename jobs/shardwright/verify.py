@@ -1,9 +1,19 @@
-"""verify: read an output back and name everything that is not as its manifest and tables say."""
+"""verify: read an output back and name everything that is not as its manifest and tables say.
+
+Every check compares two records of one thing, so that a fault in either is found: files with the manifest's
+sizes and checksums, a sidecar with the tar that it says it was written with, keys with their places, the
+manifest with its own sums and with ``manifest`` and ``snapshots``, sidecars with ``exports``. A deep check
+adds what asks for reading more: members, ids in JSON, indexes beside the tars, and every value and member
+against ``exports``. What people and loaders put beside shards (cards, notes, ``wids.json``, ``.nv-meta``)
+is not looked into.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
@@ -13,16 +23,19 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.errors import Problem, ProblemsError, RequestError
-from shardwright.files import list_files
-from shardwright.format.names import position_digits
+from shardwright.format.names import position_digits, shard_name
+from shardwright.frames.columns import column
 from shardwright.reporting import log
-from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, read_output
+from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, list_strays, read_output
 from shardwright.store.session import run_errors, task_count
-from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, find_snapshot, tables_at
+from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_at
 from shardwright.store.types import spark_schema
-from shardwright.tasks.check import PROBLEMS, CheckJob, check_rows, check_shards
+from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, check_shards, list_keys
+from shardwright.tasks.check_rows import KEY_COLUMNS, MEMBER_COLUMNS, check_rows
 
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "exported")
+_TIMES = ("started_at", "committed_at")  # a manifest that was written anew has them without their zone
+_MAX_PROBLEMS = 10_000
 
 
 def verify_output(
@@ -31,7 +44,8 @@ def verify_output(
     """Check an output against its manifest and, where they are at hand, its tables. Nothing is written.
 
     Args:
-        deep: Parse every tar too, and load a sample of each shard through webdataset.
+        deep: Parse every tar and every JSON member whose id was written too, compare values and members with
+            ``exports`` and indexes with the tars, and load a sample of each shard through webdataset.
 
     Raises:
         ProblemsError: It names everything that is wrong, by shard, key and offset.
@@ -45,19 +59,21 @@ def verify_output(
     has_tables = tables.exists(spark, SNAPSHOTS)
     if tables_option and not has_tables:
         raise RequestError(f"--tables {tables_option}", "there are no tables", "Leave it out, or pass their folder")
-    problems = list(_check_folder(output_root, manifest))
     job = _check_job(output_root, manifest, deep=deep)
+    problems = [*_check_folder(output_root, job), *_check_own_laws(manifest)]
     count = len(job.shards)
     with run_errors("verify"):
         if count:
             shards = spark.range(0, count, 1, task_count(spark, count))
             problems += _collect(shards.mapInArrow(partial(check_shards, job=job), spark_schema(PROBLEMS)))
+            if deep and job.keys != "renumber":
+                problems += _check_unique(shards.mapInArrow(partial(list_keys, job=job), spark_schema(KEYS)))
         if has_tables:
             problems += _check_tables(spark, tables, manifest, job)
     if problems:
         raise ProblemsError(
             f"verify {output_root}",
-            problems,
+            list(dict.fromkeys(problems)),
             "Restore these files, or remove the folder and run the same export again.",
         )
     log(f"verify: {count:,} shards are sound{'' if has_tables else f'; no tables at {tables.root}'}")
@@ -88,63 +104,74 @@ def _read_manifest(output_root: str) -> dict[str, Any]:
     raise RequestError(output_root, f"there is no {MANIFEST_NAME}", remedy)
 
 
-def _check_folder(output_root: str, manifest: Mapping[str, Any]) -> list[Problem]:
-    """Find shards that the manifest does not name, and counts that break its own laws."""
-    problems = []
-    named = {shard["shard_name"] + suffix for shard in manifest["shards"] for suffix in (".tar", ".parquet")}
-    for file in list_files(output_root):
-        name = os.path.basename(file.path)
-        if name.endswith((".tar", ".parquet")) and name not in named:
-            problems.append(Problem(name, None, None, "orphan", "the manifest does not name it"))
+def _check_folder(output_root: str, job: CheckJob) -> Iterator[Problem]:
+    for path in list_strays(output_root, {shard["shard_name"] for shard in job.shards}):
+        yield Problem(path, None, None, "orphan", "the manifest names no such shard, or the file was left unfinished")
+
+
+def _check_own_laws(manifest: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find counts that break the manifest's own laws, and shards that are not listed by their numbers."""
     in_shards = sum(shard["sample_count"] for shard in manifest["shards"])
     laws = {
         "indexed = kept + dropped + rejected": manifest["indexed"] == sum(manifest[name] for name in _COUNTS[1:4]),
+        "sum over the drops = dropped": sum(manifest["drops"].values()) == manifest["dropped"],
         "exported = kept": manifest["exported"] == manifest["kept"],
         "sum over the shards = exported": in_shards == manifest["exported"],
     }
     counts = ", ".join(f"{name} {manifest[name]:,}" for name in _COUNTS)
-    problems += [
-        Problem(MANIFEST_NAME, None, None, "wrong_count", f"{law} does not hold: {counts}, in shards {in_shards:,}")
-        for law, holds in laws.items()
-        if not holds
-    ]
-    return problems
+    for law, holds in laws.items():
+        if not holds:
+            detail = f"{law} does not hold: {counts}, in shards {in_shards:,}"
+            yield Problem(MANIFEST_NAME, None, None, "wrong_count", detail)
+    digits = manifest["settings"]["shard_digits"]
+    for place, shard in enumerate(manifest["shards"]):
+        if shard["shard_name"] != (wanted := shard_name(place, digits)):
+            detail = f"shard '{shard['shard_name']}' is listed where '{wanted}' should be"
+            yield Problem(MANIFEST_NAME, None, None, "wrong_manifest", detail)
+            return
 
 
 def _check_job(output_root: str, manifest: Mapping[str, Any], *, deep: bool) -> CheckJob:
     settings = manifest["settings"]
-    renumbered = settings["keys"] == "renumber"
+    # By their names, whatever the order in which a manifest that was tampered with lists them.
+    shards = {shard["shard_name"]: shard for shard in manifest["shards"] if shard["shard_name"].isdecimal()}
+    old_id = {} if settings.get("old_id_col") is None else {settings["old_id_col"]: "source_key"}
+    added = {settings["source_key_col"]: "source_key", settings["source_shard_col"]: "source_shard"}
     return CheckJob(
         output_root=output_root,
-        shards=manifest["shards"],
+        shards=[{**shards[name], "shard_id": int(name)} for name in sorted(shards, key=int)],
+        columns={**manifest["columns"], settings["id_col"]: "key", **old_id, **added},
         id_col=settings["id_col"],
         source_key_col=settings["source_key_col"],
-        source_shard_col=settings["source_shard_col"],
         shard_digits=settings["shard_digits"],
-        key_digits=position_digits(settings["samples_per_shard"]) if renumbered else None,
+        keys=settings["keys"],
+        key_digits=position_digits(settings["samples_per_shard"]),
+        json_id_field=settings["id_col"] if settings["json_id"] else None,
         deep=deep,
     )
 
 
-def _check_tables(spark: SparkSession, tables: Tables, manifest: Mapping[str, Any], job: CheckJob) -> list[Problem]:
-    """Compare the manifest with the tables, and every sidecar with the rows of ``exports``."""
-    snapshot_id = manifest["snapshot_id"]
-    snapshot = find_snapshot(spark, tables, snapshot_id)
-    if snapshot is None:
-        return [
-            Problem(tables.name(SNAPSHOTS), None, None, "missing_snapshot", f"no committed snapshot '{snapshot_id}'")
-        ]
-    problems = [
-        Problem(
-            tables.name(SNAPSHOTS),
-            None,
-            None,
-            "wrong_count",
-            f"{name} is {snapshot[name]:,}, the manifest says {manifest[name]:,}",
-        )
-        for name in _COUNTS
-        if snapshot[name] != manifest[name]
+def _check_unique(keys: DataFrame) -> list[Problem]:
+    """Find keys that stand in several rows of the output: nothing else forbids it where the source's were kept."""
+    repeated = keys.groupBy("key").agg(F.count(F.lit(1)).alias("count"), F.min("shard").alias("shard"))
+    rows = repeated.filter("count > 1").orderBy("key").limit(_MAX_PROBLEMS).collect()
+    detail = "{:,} rows of the output have this key"
+    return [
+        Problem(f"{row['shard']}.parquet", row["key"], None, "duplicate_key", detail.format(row["count"]))
+        for row in rows
     ]
+
+
+def _check_tables(spark: SparkSession, tables: Tables, manifest: Mapping[str, Any], job: CheckJob) -> list[Problem]:
+    """Compare the manifest with the tables, and every shard with the rows of ``exports``."""
+    snapshot_id = manifest["snapshot_id"]
+    found = tables.read(spark, SNAPSHOTS).filter(F.col("snapshot_id") == snapshot_id).limit(2).collect()
+    name = tables.name(SNAPSHOTS)
+    if not found:
+        return [Problem(name, None, None, "missing_snapshot", f"no committed snapshot '{snapshot_id}'")]
+    problems = list(_check_snapshot(name, found[0].asDict(), manifest))
+    if len(found) > 1:
+        problems.append(Problem(name, None, None, "wrong_manifest", f"snapshot '{snapshot_id}' has several rows"))
     if not job.shards:
         return problems
     missing = [table for table in (MANIFEST, EXPORTS) if not tables.exists(spark, table)]
@@ -153,31 +180,54 @@ def _check_tables(spark: SparkSession, tables: Tables, manifest: Mapping[str, An
     return [*problems, *_check_manifest(spark, tables, manifest), *_check_exports(spark, tables, manifest, job)]
 
 
+def _check_snapshot(name: str, snapshot: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[Problem]:
+    for field, stored in snapshot.items():
+        here = manifest.get(field)
+        if field in _TIMES or stored == (json.dumps(here, sort_keys=True) if isinstance(here, dict | list) else here):
+            continue
+        if field in _COUNTS:
+            yield Problem(name, None, None, "wrong_count", f"{field} is {stored}, the manifest says {here}")
+        else:
+            yield Problem(name, None, None, "wrong_manifest", f"{field} is not what the manifest says")
+
+
 def _check_manifest(spark: SparkSession, tables: Tables, manifest: Mapping[str, Any]) -> Iterator[Problem]:
-    stored_rows = tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == manifest["snapshot_id"])
-    stored = {row["shard_name"]: row for row in stored_rows.collect()}
-    for shard in manifest["shards"]:
-        row = stored.pop(shard["shard_name"], None)
-        if row is None or any(row[name] != shard[name] for name in SHARD_FIELDS):
-            yield Problem(shard["shard_name"], None, None, "wrong_manifest", "the manifest table says otherwise")
-    for name in sorted(stored):
+    stored = tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == manifest["snapshot_id"]).collect()
+    rows = {row["shard_name"]: row.asDict() for row in stored}
+    for shard_id, shard in enumerate(manifest["shards"]):
+        name = shard["shard_name"]
+        path = os.path.join(manifest["output_root"], f"{name}.tar")
+        row = rows.pop(name, None)
+        if row is None or any(row[field] != value for field, value in _row(shard_id, shard, path).items()):
+            yield Problem(name, None, None, "wrong_manifest", "the manifest table says otherwise")
+    for name in sorted(rows):
         yield Problem(name, None, None, "wrong_manifest", "only the manifest table names it")
+    for name, count in sorted(Counter(row["shard_name"] for row in stored).items()):
+        if count > 1:
+            yield Problem(name, None, None, "wrong_manifest", f"the manifest table has {count:,} rows for it")
+
+
+def _row(shard_id: int, shard: Mapping[str, Any], path: str) -> dict[str, Any]:
+    return {**{field: shard[field] for field in SHARD_FIELDS}, "shard_id": shard_id, "path": path}
 
 
 def _check_exports(
     spark: SparkSession, tables: Tables, manifest: Mapping[str, Any], job: CheckJob
 ) -> Iterator[Problem]:
-    rows = (
-        tables.read(spark, EXPORTS)
-        .filter(F.col("snapshot_id") == manifest["snapshot_id"])
-        .select("shard_id", "position", "key", "source_key", "source_shard")
-    )
+    rows = tables.read(spark, EXPORTS).filter(F.col("snapshot_id") == manifest["snapshot_id"])
+    needed = dict.fromkeys((*KEY_COLUMNS, *(job.deep * (*MEMBER_COLUMNS, *job.columns.values()))))
+    for name in needed.keys() - set(rows.columns):
+        yield Problem(tables.name(EXPORTS), None, None, "wrong_value", f"there is no column '{name}'")
+    rows = rows.select("shard_id", "position", *(column(name) for name in needed if name in rows.columns))
     row_counts = {row["shard_id"]: row["count"] for row in rows.groupBy("shard_id").count().collect()}
-    for shard_id, shard in enumerate(manifest["shards"]):
-        found, expected = row_counts.get(shard_id, 0), shard["sample_count"]
+    for shard in job.shards:
+        found, expected = row_counts.pop(shard["shard_id"], 0), shard["sample_count"]
         if found != expected:
             detail = f"the exports table has {found:,} rows, the manifest says {expected:,} samples"
             yield Problem(shard["shard_name"], None, None, "wrong_count", detail)
+    for shard_id, count in row_counts.items():
+        detail = f"it has {count:,} rows for shard {shard_id}, which the manifest does not name"
+        yield Problem(tables.name(EXPORTS), None, None, "wrong_count", detail)
     placed = rows.repartition(task_count(spark, len(job.shards)), "shard_id")
     placed = placed.sortWithinPartitions("shard_id", "position")
     yield from _collect(placed.mapInArrow(partial(check_rows, job=job), spark_schema(PROBLEMS)))

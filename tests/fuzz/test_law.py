@@ -52,13 +52,13 @@ def test_the_reader_keeps_the_law_whatever_damage_is_done() -> None:
     ("owner", "part", "bug"),
     [
         (members, "first_bad_checksum", lambda _rows: None),
-        (members._Walk, "_check_end", lambda _walk, _at: None),
+        (members._Walk, "_check_end", lambda _walk, _at: None),  # noqa: SLF001
         (members, "pax_records", lambda _payload, _at: iter(())),
         (fields, "read_digits", lambda text, base, _at: int(text, base) if text.isdigit() and b"9" not in text else 0),
-        (members._Walk, "_read_extension", lambda _walk, _kind, _at, _size: None),
+        (members._Walk, "_read_extension", lambda _walk, _kind, _at, _size: None),  # noqa: SLF001
         (members, "_FILES", frozenset(range(256))),
         (members, "_NOTES", frozenset(b"0VD")),
-        (members._Walk, "_override", lambda _walk, _given, _at: None),
+        (members._Walk, "_override", lambda _walk, _given, _at: None),  # noqa: SLF001
     ],
 )
 def test_the_law_catches_a_reader_with_a_part_broken(owner: Any, part: str, bug: Any) -> None:

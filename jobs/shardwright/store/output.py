@@ -7,7 +7,8 @@ folder holds ``manifest.json`` instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +21,11 @@ _STAGING_NAME = ".shardwright"
 _PLAN_NAME = "plan.json"
 # What `manifest.json` says of a shard.
 SHARD_FIELDS = tuple(name for name in table_schema(MANIFEST) if name not in ("snapshot_id", "shard_id", "path"))
+# Names that a loader would take for a shard, and those that copying tools give to files they have not finished.
+_STRAY = re.compile(
+    r"\.(tar|tgz|tar\.gz|parquet|tmp|temp|part|partial)\Z|\A\..+\.(tar|parquet)\.\w{6}\Z", re.IGNORECASE
+)
+_INDEX = re.compile(r"(?P<stem>.+?)(\.tar)?\.idx")
 
 
 class OutputState(NamedTuple):
@@ -76,8 +82,39 @@ def _is_manifest(found: Any) -> bool:
     return (
         isinstance(found, dict)
         and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
-        and all(isinstance(shard, dict) and shard.keys() >= set(SHARD_FIELDS) for shard in found["shards"])
+        and all(_is_shard(shard) for shard in found["shards"])
     )
+
+
+def _is_shard(found: Any) -> bool:
+    """Tell whether what was read has the shape of a manifest's shard."""
+    texts = ("shard_name", "checksum", "sidecar_checksum")
+    return isinstance(found, dict) and all(
+        isinstance(found.get(name), str if name in texts else int) for name in SHARD_FIELDS
+    )
+
+
+def list_strays(output_root: str, shard_names: Collection[str]) -> list[str]:
+    """List, by their paths in an output, files that a loader would take for its shards or that a crash left.
+
+    What people and loaders put beside shards is none: cards, notes, checksums, indexes of shards that are there.
+
+    Args:
+        shard_names: The stems of the shards that belong there.
+    """
+    hidden = [name for name in os.listdir(output_root) if name.startswith(".")]
+    paths = [*hidden, *(os.path.relpath(file.path, output_root) for file in list_files(output_root, recursive=True))]
+    ours = {f"{name}{suffix}" for name in shard_names for suffix in (".tar", ".parquet")}
+    staging = staging_folder(output_root)
+    # A crash behind the commit leaves the plan, which does no harm.
+    staged = set(os.listdir(staging)) - {_PLAN_NAME} if os.path.isdir(staging) else set()
+    strays = [os.path.join(_STAGING_NAME, name) for name in staged]
+    for path in paths:
+        index = _INDEX.fullmatch(path)
+        of_no_shard = index is not None and os.sep not in path and index["stem"] not in shard_names
+        if of_no_shard or (_STRAY.search(os.path.basename(path)) and path not in ours):
+            strays.append(path)
+    return sorted(strays)
 
 
 def require_apart(dataset_root: str, output_root: str) -> None:

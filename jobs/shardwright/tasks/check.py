@@ -1,4 +1,7 @@
-"""Read written shards back: against the manifest, against the rows of ``exports``, and as a loader does."""
+"""Read written shards back: against the manifest, against one another, and as a loader does.
+
+Of what goes wrong in the same way throughout a shard the first place is named.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardwright.config import Keys
 from shardwright.errors import Problem
 from shardwright.files import OpenFile
-from shardwright.format.names import combine_key, shard_name
+from shardwright.format.json_id import BadJsonError, with_json_id
+from shardwright.format.names import combine_key
 from shardwright.format.scan import ShardIndex, scan_tar
-from shardwright.tasks.streams import by_value
+from shardwright.format.sidecar import as_field, read_receipt
+from shardwright.tasks.check_index import check_indexes
+from shardwright.tasks.differences import differing_row, shown
 from shardwright.tasks.sums import sum_file
 
 PROBLEMS = pa.schema(
@@ -27,42 +35,61 @@ PROBLEMS = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
+# What reading a damaged Parquet file raises; names and texts in it need not be UTF-8 any more.
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+KEYS = pa.schema([pa.field("shard", pa.string()), pa.field("key", pa.string())])
 
 
 @dataclass(frozen=True)
 class CheckJob:
-    """What every checking task knows of an output; ``shards`` are the manifest's, by ``shard_id``."""
+    """What every checking task knows of an output.
+
+    ``shards`` are the manifest's, each with its ``shard_id``; ``columns`` are those of a sidecar, in no
+    order, each with the column of ``exports`` that it was written from.
+    """
 
     output_root: str
     shards: Sequence[Mapping[str, Any]]
+    columns: Mapping[str, str]
     id_col: str
     source_key_col: str
-    source_shard_col: str
+    keys: Keys
     shard_digits: int
-    key_digits: int | None  # digits of the position in a new key; None where keys were kept
+    key_digits: int  # digits of the position in a new key
+    json_id_field: str | None  # the field of JSON members that holds the key; None where they were copied as they are
     deep: bool
+
+    @property
+    def key_col(self) -> str:
+        """The sidecar's column that holds the tar's keys; where they were kept, an id may be a number."""
+        return self.source_key_col if self.keys == "source" else self.id_col
 
 
 def check_shards(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.RecordBatch]:
-    """Check the files of the shards whose numbers arrive; give a row (schema `PROBLEMS`) a problem."""
+    """Check the files of shards whose places in ``job.shards`` arrive; give a row (schema `PROBLEMS`) a problem."""
     for batch in batches:
-        for shard_id in batch.column(0).to_pylist():
-            yield _as_rows(list(_check_files(shard_id, job)))
+        for place in batch.column(0).to_pylist():
+            yield problem_rows(_check_files(job.shards[place], job))
 
 
-def check_rows(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.RecordBatch]:
-    """Compare sidecars with ordered rows of ``exports``: ``shard_id``, ``key``, ``source_key``, ``source_shard``."""
-    for shard_id, rows in by_value(batches, "shard_id"):
-        table = pa.Table.from_batches(list(rows))
-        yield _as_rows(list(_compare_rows(shard_name(shard_id, job.shard_digits), table, job)))
+def list_keys(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.RecordBatch]:
+    """Give a row (schema `KEYS`) a sample of the shards whose places arrive, from sidecars that can be read."""
+    for batch in batches:
+        for place in batch.column(0).to_pylist():
+            name = job.shards[place]["shard_name"]
+            try:
+                keys = _read_column(os.path.join(job.output_root, f"{name}.parquet"), job.key_col)
+            except (*UNREADABLE, KeyError):
+                continue  # already reported
+            yield pa.RecordBatch.from_arrays([pa.repeat(name, len(keys)), keys.cast(pa.string())], schema=KEYS)
 
 
-def _as_rows(problems: list[Problem]) -> pa.RecordBatch:
+def problem_rows(problems: Iterable[Problem]) -> pa.RecordBatch:
+    """Give problems as tasks hand them over."""
     return pa.RecordBatch.from_pylist([problem._asdict() for problem in problems], schema=PROBLEMS)
 
 
-def _check_files(shard_id: int, job: CheckJob) -> Iterator[Problem]:
-    expected = job.shards[shard_id]
+def _check_files(expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
     name = expected["shard_name"]
     stem = os.path.join(job.output_root, name)
     sound = True
@@ -73,62 +100,112 @@ def _check_files(shard_id: int, job: CheckJob) -> Iterator[Problem]:
         for problem in _check_file(f"{stem}{suffix}", name + suffix, expected[size], expected[checksum]):
             sound = False
             yield problem
-    if os.path.exists(f"{stem}.parquet"):
-        yield from _check_sidecar(shard_id, f"{stem}.parquet", expected, job)
-    if job.deep and os.path.exists(f"{stem}.tar"):
+    if os.path.isfile(f"{stem}.parquet"):
+        yield from _check_sidecar(f"{stem}.parquet", f"{name}.parquet", expected, job)
+    if job.deep and os.path.isfile(f"{stem}.tar"):
         yield from _check_tar(stem, name, expected["sample_count"], job, load=sound)
 
 
 def _check_file(path: str, name: str, size_bytes: int, checksum: str) -> Iterator[Problem]:
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         yield Problem(name, None, None, "missing_file", "the manifest names it")
         return
     found = os.path.getsize(path)
     if found != size_bytes:
-        yield Problem(
-            name,
-            None,
-            min(found, size_bytes),
-            "wrong_size",
-            f"it has {found:,} bytes, the manifest says {size_bytes:,}",
-        )
+        detail = f"it has {found:,} bytes, the manifest says {size_bytes:,}"
+        yield Problem(name, None, min(found, size_bytes), "wrong_size", detail)
     elif (found_sum := sum_file(path).checksum) != checksum:
         yield Problem(name, None, None, "wrong_checksum", f"it is {found_sum}, the manifest says {checksum}")
 
 
-def _check_sidecar(shard_id: int, path: str, expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
-    name = f"{expected['shard_name']}.parquet"
+def _check_sidecar(path: str, name: str, expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
     try:
-        keys = _read_keys(path, job.id_col)
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            yield from _check_footer(file, name, expected, job)
+        keys = _read_column(path, job.id_col)
+        wanted = _wanted_keys(path, keys, expected["shard_id"], job)
+    except UNREADABLE as error:
         yield Problem(name, None, None, "unreadable", str(error).splitlines()[0])
         return
-    if len(keys) != expected["sample_count"]:
-        detail = f"it has {len(keys):,} rows, the manifest says {expected['sample_count']:,} samples"
+    except KeyError:
+        return  # the footer's check reports it
+    if (row := differing_row(keys, wanted)) is not None:
+        detail = f"at row {row:,} the key should be {shown(wanted, row)}"
+        yield Problem(name, _key(keys, row), None, "wrong_key", detail)
+
+
+def _check_footer(file: pq.ParquetFile, name: str, expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
+    """Check what a sidecar says of itself: its rows, its columns, and the tar that it was written with."""
+    count = file.metadata.num_rows
+    if count != expected["sample_count"]:
+        detail = f"it has {count:,} rows, the manifest says {expected['sample_count']:,} samples"
         yield Problem(name, None, None, "wrong_count", detail)
-    if job.key_digits is not None:
-        wanted = [combine_key(shard_id, position, job.shard_digits, job.key_digits) for position in range(len(keys))]
-        yield from _first_difference(name, keys, pa.array(wanted, pa.string()), "the key should be")
+    columns = set(file.schema_arrow.names)
+    for column in sorted(job.columns.keys() - columns):
+        yield Problem(name, None, None, "wrong_value", f"there is no column '{column}'")
+    for column in sorted(columns - job.columns.keys()):
+        yield Problem(name, None, None, "wrong_value", f"the export wrote no column '{column}'")
+    receipt = read_receipt(file.metadata.metadata)
+    if receipt is None:
+        yield Problem(name, None, None, "wrong_pair", "it does not say which tar it was written with, as ours do")
+    elif (receipt.shard_bytes, receipt.checksum) != (expected["shard_bytes"], expected["checksum"]):
+        was = f"{receipt.shard_bytes:,} bytes, {receipt.checksum}"
+        detail = f"the tar that it was written with had {was}; the manifest names another"
+        yield Problem(name, None, None, "wrong_pair", detail)
+
+
+def _wanted_keys(path: str, keys: pa.Array, shard_id: int, job: CheckJob) -> pa.Array:
+    if job.keys == "prefix":
+        return keys  # only the exports table knows which ones shards shared
+    if job.keys == "source":
+        return as_field(_read_column(path, job.source_key_col), pa.field(job.id_col, keys.type))
+    wanted = [combine_key(shard_id, position, job.shard_digits, job.key_digits) for position in range(len(keys))]
+    return pa.array(wanted, pa.string()).cast(keys.type)
 
 
 def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: bool) -> Iterator[Problem]:
     tar = f"{name}.tar"
-    # Where keys were kept, an id that is a number need not read as the key does; the source's key is the key.
-    key_col = job.id_col if job.key_digits is not None else job.source_key_col
     with OpenFile(f"{stem}.tar") as file:
         index = scan_tar(file, tar)
-    yield from index.problems
+        yield from index.problems
+        if job.json_id_field is not None:
+            yield from _check_json(file, tar, index.samples, job.json_id_field)
     if index.sample_count != sample_count:
         detail = f"it has {index.sample_count:,} samples, the manifest says {sample_count:,}"
         yield Problem(tar, None, None, "wrong_count", detail)
     try:
-        keys = _read_keys(f"{stem}.parquet", key_col)
-    except (pa.ArrowException, OSError):
-        return  # already reported
-    tar_keys = index.samples["key"].combine_chunks()
-    yield from _first_difference(tar, tar_keys, keys, "the sidecar has", index.samples["sample_offset"])
-    if load and len(index.samples):
-        yield from _load_first(f"{stem}.tar", tar, index)
+        wanted = _read_column(f"{stem}.parquet", job.key_col).cast(pa.string())
+    except (*UNREADABLE, KeyError):
+        wanted = None  # already reported
+    keys = index.samples["key"].combine_chunks()
+    if wanted is not None and (row := differing_row(keys, wanted)) is not None:
+        offset = index.samples["sample_offset"][row].as_py() if row < len(keys) else None
+        detail = f"at row {row:,} the sidecar has {shown(wanted, row)}"
+        yield Problem(tar, _key(keys, row), offset, "wrong_key", detail)
+    if not index.problems and len(keys):
+        yield from check_indexes(stem, name, index.samples)
+        if load:
+            yield from _load_first(f"{stem}.tar", tar, index)
+
+
+def _check_json(file: OpenFile, tar: str, samples: pa.Table, field: str) -> Iterator[Problem]:
+    """Require that every JSON member is an object whose id is the sample's key."""
+    exts = samples["member_exts"].combine_chunks()
+    rows = np.repeat(np.arange(len(exts)), exts.value_lengths().to_numpy())
+    offsets = samples["payload_offsets"].combine_chunks().flatten().to_numpy()
+    sizes = samples["payload_bytes"].combine_chunks().flatten().to_numpy()
+    reported: set[str] = set()
+    for member in np.flatnonzero(pc.equal(pc.utf8_lower(exts.flatten()), "json")).tolist():
+        payload = file.read(int(offsets[member]), int(sizes[member]))
+        key = samples["key"][int(rows[member])].as_py()
+        try:
+            problem = Problem(tar, key, int(offsets[member]), "wrong_key", f"the id in its JSON ('{field}') is another")
+            is_sound = with_json_id(payload, field, key) == payload
+        except BadJsonError as error:
+            problem, is_sound = problem._replace(reason="bad_json", detail=str(error)), False
+        if not is_sound and problem.reason not in reported:
+            reported.add(problem.reason)
+            yield problem
 
 
 def _load_first(path: str, name: str, index: ShardIndex) -> Iterator[Problem]:
@@ -147,36 +224,14 @@ def _load_first(path: str, name: str, index: ShardIndex) -> Iterator[Problem]:
         yield Problem(name, first["key"], first["sample_offset"], "loads_differently", detail)
 
 
-def _compare_rows(name: str, rows: pa.Table, job: CheckJob) -> Iterator[Problem]:
-    path = os.path.join(job.output_root, f"{name}.parquet")
-    columns = {job.id_col: "key", job.source_key_col: "source_key", job.source_shard_col: "source_shard"}
+def _key(keys: pa.Array, row: int) -> str | None:
     try:
-        sidecar = pq.read_table(path, columns=list(columns))
-    except (pa.ArrowException, OSError):
-        return  # the check of the files reports it
-    for column, source in columns.items():
-        found = sidecar[column].combine_chunks().cast(pa.string())
-        wanted = rows[source].combine_chunks()
-        if column == job.id_col and job.key_digits is None and not pa.types.is_string(sidecar[column].type):
-            wanted = wanted.cast(sidecar[column].type).cast(pa.string())
-        yield from _first_difference(f"{name}.parquet", found, wanted, f"column '{column}': the exports table has")
+        key = keys[row].as_py() if row < len(keys) else None
+    except UnicodeDecodeError:
+        return None
+    return None if key is None else str(key)
 
 
-def _first_difference(
-    shard: str, found: pa.Array, wanted: pa.Array, what: str, offsets: pa.ChunkedArray | None = None
-) -> Iterator[Problem]:
-    """Name the first place at which two columns of keys differ."""
-    if found.equals(wanted):
-        return
-    count = min(len(found), len(wanted))
-    unequal = pc.fill_null(pc.not_equal(found[:count], wanted[:count]), True)
-    row = pc.index(unequal, True).as_py()
-    row = count if row < 0 else row
-    key = found[row].as_py() if row < len(found) else None
-    other = repr(wanted[row].as_py()) if row < len(wanted) else "nothing more"
-    offset = offsets[row].as_py() if offsets is not None and row < len(offsets) else None
-    yield Problem(shard, key, offset, "wrong_key", f"at row {row:,} {what} {other}")
-
-
-def _read_keys(path: str, id_col: str) -> pa.Array:
-    return pq.read_table(path, columns=[id_col])[id_col].combine_chunks().cast(pa.string())
+def _read_column(path: str, name: str) -> pa.Array:
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=[name])[name].combine_chunks()
