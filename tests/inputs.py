@@ -68,7 +68,7 @@ def image(mode: str = "RGB", kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def png_header(width: int, height: int) -> bytes:
+def png_that_claims(width: int, height: int) -> bytes:
     """Give a PNG of a few bytes that claims to be large."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
@@ -217,7 +217,7 @@ def inputs() -> list[Input]:
             [
                 ("a.jpg", b"<html>404</html>"),
                 ("b.jpg", JPEG[:-30]),
-                ("c.png", png_header(30_000, 30_000)),
+                ("c.png", png_that_claims(30_000, 30_000)),
                 ("d.jpg", JPEG),
             ],
             "d",

@@ -24,6 +24,7 @@ from tests.inputs import LARGE, RULES, Input, inputs, write_inputs
 
 pytestmark = pytest.mark.spark
 Run = Callable[..., Outcome]
+_COLUMNS = ("score", "sha256", "status")
 
 
 class Exported(NamedTuple):
@@ -33,7 +34,7 @@ class Exported(NamedTuple):
     shards: list[Input]
     result: dict[str, Any]
     samples: dict[tuple[str, str], list[tuple[str, bytes]]]  # by source shard and key, members in order
-    keys: dict[tuple[str, str], str]  # new keys
+    rows: dict[tuple[str, str], dict[str, Any]]  # of the Parquet files
     rejects: dict[str, Counter[tuple[str | None, str]]]  # by source shard
     problems: list[Problem]  # what --on-bad fail listed
 
@@ -54,19 +55,19 @@ def exported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> E
     assert not output.exists()
     result = export("quarantine")
     samples: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
-    keys: dict[tuple[str, str], str] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(output.glob("*.tar")):
         members: dict[str, list[tuple[str, bytes]]] = {}
         for name, payload in read_tar(path):
             members.setdefault(name.partition(".")[0], []).append((name.partition(".")[2], payload))
         for row in pq.read_table(path.with_suffix(".parquet")).to_pylist():
             place = (row["source_shard"], row["source_key"])
-            samples[place], keys[place] = members.pop(row["key"]), row["key"]
+            samples[place], rows[place] = members.pop(row["key"]), row
         assert not members
     rejects: dict[str, Counter[tuple[str | None, str]]] = {}
     for row in DeltaTable(f"{output}_tables/rejects").to_pyarrow_table().to_pylist():
         rejects.setdefault(Path(row["shard_path"]).stem, Counter())[row["key"], row["reason"]] += 1
-    return Exported(folder, shards, result, samples, keys, rejects, list(failed.value.problems))
+    return Exported(folder, shards, result, samples, rows, rejects, list(failed.value.problems))
 
 
 def check(exported: Exported, shard: Input) -> None:
@@ -74,14 +75,18 @@ def check(exported: Exported, shard: Input) -> None:
     found = {key: members for (source, key), members in exported.samples.items() if source == name}
     expected = {
         key: [
-            (ext, with_json_id(payload, "key", exported.keys[name, key]) if ext == "json" else payload)
+            (ext, with_json_id(payload, "key", exported.rows[name, key]["key"]) if ext == "json" else payload)
             for ext, payload in members
         ]
         for key, members in shard.payloads().items()
-        if (name, key) in exported.keys
+        if (name, key) in exported.rows
     }
     assert list(found) == list(shard.kept)
     assert found == expected
+    source = pq.read_table(exported.folder / "data" / f"{shard.name}.parquet").to_pylist() if found else []
+    for row in source:
+        written = exported.rows.get((name, row["key"]), row)
+        assert {column: written[column] for column in _COLUMNS} == {column: row[column] for column in _COLUMNS}
     assert exported.rejects.get(shard.name, Counter()) == Counter(shard.rejected)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from tests.builders import AB, ROWS, read_samples, sample_members, write_dataset, write_shard
+from tests.builders import AB, ROWS, read_samples, sample_members, tree_bytes, write_dataset, write_shard
 from tests.conftest import Outcome
 
 pytestmark = pytest.mark.spark
@@ -83,8 +84,7 @@ def test_each_unsound_sample_is_set_aside_with_its_reason(run: Run, tmp_path: Pa
 def test_without_anything_wrong_quarantine_writes_the_same_bytes(run: Run, dataset: Path, tmp_path: Path) -> None:
     for name, words in (("a", []), ("b", ["--on-bad", "quarantine"])):
         assert run("export", dataset, tmp_path / name, "--where", "aesthetic_score > 0.4", *words).code == 0
-    for path in (tmp_path / "a").glob("0*"):
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert tree_bytes(tmp_path / "a") == tree_bytes(tmp_path / "b")
 
 
 def test_samples_without_a_row_can_be_set_aside_alone(run: Run, tmp_path: Path) -> None:
@@ -120,6 +120,78 @@ def test_filter_sets_aside_and_its_decisions_are_exported(run: Run, dataset: Pat
     assert (done.code, done.result["rejected"], done.result["rejects"]) == (0, 2, {"missing_row": 2})
     assert len(rejects(Path(f"{dataset}_tables"), done.result["snapshot_id"])) == 2
     words = ["export", dataset, tmp_path / "out", "--decisions", "latest", "--on-bad"]
-    assert run(*words, "fail").code == 1
+    failed = run(*words, "fail")
+    assert (failed.code, {found["reason"] for found in failed.result["problems"]}) == (1, {"undecided"})
     again = run(*words, "quarantine")
     assert (again.code, again.result["kept"], again.result["rejected"]) == (0, done.result["kept"], 2)
+
+
+def test_what_is_set_aside_is_stored_even_when_nothing_is_left(run: Run, tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", "s", AB, ROWS)
+    tar = tmp_path / "data" / "s.tar"
+    tar.write_bytes(tar.read_bytes().rstrip(b"\0")[:-1])
+    # One place for all tables: the index stores its rejects there while the export makes its plan.
+    words = ["export", tmp_path / "data", tmp_path / "out", "--where", "true", "--tables", tmp_path / "tables"]
+    words += ["--on-bad", "quarantine"]
+    assert run(*words, "--dry-run", "--allow-empty").code == 0
+    assert not (tmp_path / "tables").exists()
+    done = run(*words, "--allow-empty")
+    assert (done.code, done.result["kept"], done.result["rejected"], done.result["rejects"]) == (
+        0,
+        0,
+        2,
+        {"truncated": 1},
+    )
+    assert [row["reason"] for row in rejects(tmp_path / "tables", done.result["snapshot_id"])] == ["truncated"]
+    again = run(*words, "--allow-empty")
+    assert (again.code, again.result["snapshot_id"]) == (0, done.result["snapshot_id"])
+    assert len(rejects(tmp_path / "tables", done.result["snapshot_id"])) == 1
+
+
+def test_an_index_that_goes_on_stores_the_problems_of_old_shards_too(run: Run, tmp_path: Path) -> None:
+    twins = [*sample_members("a"), ("b.jpg", b"1"), ("b.JPG", b"2")]
+    write_shard(tmp_path / "data", "00000", twins, None)
+    assert run("index", tmp_path / "data").code == 1
+    write_shard(tmp_path / "data", "00001", sample_members("c"), None)
+    again = run("index", tmp_path / "data")
+    assert (again.code, [found["key"] for found in again.result["problems"]]) == (1, ["b"])
+    table = DeltaTable(f"{tmp_path}/data_tables/snapshots").to_pyarrow_table().sort_by("committed_at")
+    assert table["rejected"].to_pylist() == [1, 1]
+
+
+def test_rows_of_a_rejected_shard_meet_no_sample_of_another(run: Run, tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", "00000", AB, ROWS)
+    write_shard(
+        tmp_path / "data",
+        "00001",
+        sample_members("a", seed=1),
+        pa.table({"key": pa.array([], pa.string()), "score": pa.array([], pa.float64())}),
+    )
+    tar = tmp_path / "data" / "00000.tar"
+    tar.write_bytes(tar.read_bytes().rstrip(b"\0")[:-1])
+    words = [
+        "export",
+        tmp_path / "data",
+        tmp_path / "out",
+        "--where",
+        "true",
+        "--on-bad",
+        "quarantine",
+        "--allow-empty",
+    ]
+    done = run(*words, "--unmatched-rows", "ignore")
+    assert (done.code, done.result["kept"], done.result["rejects"]) == (0, 0, {"missing_row": 1, "truncated": 1})
+    assert done.result["unpaired_rows"] == {"rejected_shard": 2}
+
+
+def test_rejects_name_samples_by_tar_and_key_and_every_sidecar_without_ids(run: Run, tmp_path: Path) -> None:
+    for shard in range(2):
+        keys = [f"{shard}00{number}" for number in range(2)]
+        members = [member for key in keys for member in sample_members(key)]
+        write_shard(tmp_path / "data", f"{shard}", members, pa.table({"id": [int(keys[0]), None]}))
+    done = run("reshard", tmp_path / "data", tmp_path / "out", "--samples-per-shard", 9, "--on-bad", "quarantine")
+    found = rejects(tmp_path / "out_tables", done.result["snapshot_id"])
+    assert done.result["rejects"] == {"missing_row": 2, "null_id": 2}
+    assert sorted((Path(row["shard_path"]).name, row["key"] or "") for row in found) == [
+        ("0.parquet", ""), ("0.tar", "0001"), ("1.parquet", ""), ("1.tar", "1001"),
+    ]  # fmt: skip

@@ -28,9 +28,9 @@ Run = Callable[..., Outcome]
         (["--rule", "r=cast(caption as int) > 1"], "rule 'r': 'cast(caption as int) > 1' raises an error"),
         (["--rule", "r=avg(aesthetic_score) > 0.5"], "rule 'r': 'avg(aesthetic_score) > 0.5' is refused"),
         (["--rule", "r"], "Write NAME=SQL"),
-        (["--where", ""], "--where: its value is empty"),
-        (["--where", "true", "--tables", ""], "--tables: its value is empty"),
-        (["--where", "true", "--id-col", ""], "--id-col: its value is empty"),
+        (["--where", ""], "where: its value is empty"),
+        (["--where", "true", "--tables", ""], "tables: its value is empty"),
+        (["--where", "true", "--id-col", ""], "id-col: its value is empty"),
         (["--where", "true", "--check", "hashes"], "the metadata has no column sha256 or sha512 or md5"),
         (["--where", "true", "--hash-col", "x"], "--hash-col: no hashes are checked"),
         (["--rule", "r=true", "--rule", "r=false"], "the name 'r' is given twice"),
@@ -52,7 +52,7 @@ Run = Callable[..., Outcome]
         (["--where", "current_date > '2020-01-01'"], "gives other values each time"),
         (["--where", "rand() > 0.5"], "Draw by a hash, like pmod(xxhash64(key), 100) < 10"),
         (["--where", "true", "--source-key-col", "KEY"], "--source-key-col: the name 'KEY' is empty or taken"),
-        (["--where", "true", "--source-shard-col", ""], "--source-shard-col: its value is empty"),
+        (["--where", "true", "--source-shard-col", ""], "source-shard-col: its value is empty"),
         (["--where", "true", "--source-key-col", "x", "--source-shard-col", "x"], "the name 'x' is empty or taken"),
     ],
 )
@@ -210,7 +210,7 @@ def test_shards_that_are_no_files_or_have_no_proper_name_are_refused(run: Run, t
     link = dataset / "00001.tar"
     link.symlink_to(tmp_path / "nowhere")
     done = run("index", dataset)
-    assert (done.code, f"{link}: it is no file" in done.result["error"]) == (2, True)
+    assert (done.code, f"{link}: it is a link that leads nowhere" in done.result["error"]) == (2, True)
     link.unlink()
     (dataset / "\udce9.tar").write_bytes(b"")
     done = run("index", dataset)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from shardwright.errors import RequestError
+from shardwright.errors import RequestError, did_you_mean
 
 Keys = Literal["renumber", "source", "prefix"]
 UnmatchedRows = Literal["fail", "ignore"]
@@ -16,6 +16,12 @@ Check = Literal["images", "image-headers", "hashes"]
 
 DEFAULT_ID_COL = "key"
 FALLBACK_ID_COL = "id"
+
+
+def _require_known(option: str, value: str, words: Any) -> None:
+    """Refuse a word that the command line would not have let through."""
+    if value not in get_args(words):
+        raise RequestError(option, f"it is {value!r}", did_you_mean(str(value), get_args(words)))
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class SourceSettings:
     unmatched_samples: UnmatchedSamples = "fail"
     on_bad: OnBad = "fail"
 
+    def __post_init__(self) -> None:
+        _require_known("--unmatched-rows", self.unmatched_rows, UnmatchedRows)
+        _require_known("--unmatched-samples", self.unmatched_samples, UnmatchedSamples)
+        _require_known("--on-bad", self.on_bad, OnBad)
+
     def sets_aside(self, reason: str) -> bool:
         """Tell whether what is wrong for a reason goes to ``rejects`` while the rest goes on."""
         return self.on_bad == "quarantine" or (reason == "missing_row" and self.unmatched_samples == "reject")
@@ -81,6 +92,11 @@ class ExportSettings:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        _require_known("--keys", self.keys, Keys)
+        for check in self.check:
+            _require_known("--check", check, Check)
+        if {"images", "image-headers"} <= set(self.check):
+            raise RequestError("--check", "images and image-headers are both given", "Pass one: images does more")
         if not 1 <= self.samples_per_shard <= 10**12:
             found = f"it is {self.samples_per_shard:,}"
             raise RequestError("--samples-per-shard", found, "Pass 1 to 1,000,000,000,000")

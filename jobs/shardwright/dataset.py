@@ -213,6 +213,8 @@ class ImageTextPairDataset:
         Returns:
             Counts, as ``shardwright export --json`` prints them.
         """
+        if isinstance(check, str):
+            raise RequestError("check", f"it is the text {check!r}", f"Pass a list, [{check!r}]")
         settings = ExportSettings(
             self._source,
             absolute(path),

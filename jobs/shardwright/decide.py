@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
-from shardwright.errors import CountsError, RunError
+from shardwright.errors import CountsError, Problem, ProblemsError, RunError, UnreadableFileError
 from shardwright.frames import pairs
 from shardwright.index import Index, shard_problem
 from shardwright.metadata import Metadata
@@ -18,8 +18,6 @@ from shardwright.pairing import TROUBLES, UNPAIRED, pair_samples, require_rules_
 from shardwright.rejects import Rejects
 from shardwright.store.dataset import shard_stem
 from shardwright.store.session import fit_to_rows, run_errors
-
-REMEDY = "Or pass --on-bad quarantine: the rest is exported. Nothing was written."
 
 
 class Decision(NamedTuple):
@@ -101,11 +99,14 @@ def decide(
         try:
             with run_errors("filter"):
                 pairing = pair_samples(samples, metadata, selection, source, stems, rejects)
+        except UnreadableFileError as error:
+            _require_readable(index, error)
+            raise
         except RunError:
             require_rules_run(metadata, selection)
             raise
-        decision = Decision(*pairing, rejects)
-    _reject_flagged(samples, decision)
+        decision = Decision(pairing.paired, pairing.columns, pairing.counts, rejects)
+    _reject_unsound(samples, decision)
     decided = decision.total(pairs.KEPT) + decision.total(pairs.DROPPED) + rejects.sample_count
     if decided != index.sample_count:
         raise CountsError("filter", "the index holds", index.sample_count, "kept, dropped and rejected are", decided)
@@ -124,6 +125,14 @@ def _reject_shards(index: Index, metadata: Metadata | None, rejects: Rejects) ->
     return rejected
 
 
+def _require_readable(index: Index, error: UnreadableFileError) -> None:
+    """Name a sidecar with damaged pages: its footer, which was looked at before, does not tell."""
+    if error.path in {f"{shard_stem(shard['shard_path'])}.parquet" for shard in index.shards}:
+        problem = Problem(error.path, None, None, "unreadable", error.cause)
+        remedy = "Its footer is sound, so it can't be set aside. Nothing was written."
+        raise ProblemsError("sidecars", [problem], remedy) from None
+
+
 def _with_decisions(samples: DataFrame, decisions: DataFrame | None) -> DataFrame:
     """Add the ``drop_reason`` of an earlier filter; a sample that it set aside has a problem."""
     if decisions is None:
@@ -136,7 +145,7 @@ def _with_decisions(samples: DataFrame, decisions: DataFrame | None) -> DataFram
     return joined.withColumn("problem", F.when(undecided, "undecided").otherwise(F.col("problem"))).drop("keep")
 
 
-def _reject_flagged(samples: DataFrame, decision: Decision) -> None:
+def _reject_unsound(samples: DataFrame, decision: Decision) -> None:
     """Set aside the samples in which a problem was found before they were paired."""
     ordinary = {pairs.KEPT, pairs.DROPPED, *UNPAIRED, *TROUBLES} - {pairs.DUPLICATE_KEY}
     if all(row["outcome"] in ordinary for row in decision.counts):

@@ -9,6 +9,7 @@
     │   ├── ProblemsError    problems found in shards or sidecars, each with its place
     │   └── CountsError      two counts that must be equal are not; nothing was committed
     └── RunError       3  storage or Spark failed while running: whoever runs the job tries again
+        └── UnreadableFileError  one file could not be read
 
 The number is the exit code of the command line. Classes build their message from the facts that
 the caller passes: where, what was found, what was expected, what to do now.
@@ -89,7 +90,7 @@ REMEDIES: Mapping[str, str] = {
     "missing_row": "Add the row, or pass --unmatched-samples reject",
     "duplicate_row": "Leave one row for each id",
     "bad_flag": "Let the flag be true, false, 1, 0 or null, or compare it in --where",
-    "undecided": "Run the filter again without --on-bad quarantine, or see its rejects",
+    "undecided": "See the filter's rejects, or set the sample aside here too",
     "wrong_hash": "Fetch the image again, or correct the hash",
     "not_an_image": "Take the sample out",
     "broken_image": "Fetch the image again, or take the sample out",
@@ -200,9 +201,19 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+class UnreadableFileError(RunError):
+    """Spark failed on one file."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        self.path, self.cause = path, cause
+        super().__init__(path, cause, "Run the same command again; if it fails again, the file is damaged")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Name the nearest known words, or all of them when none is near."""
     names = sorted(known)
+    if not names:
+        return "There are none."
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(repr(name) for name in near)}?"

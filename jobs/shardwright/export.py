@@ -188,7 +188,7 @@ def _require_unchanged(request: Request) -> None:
         DataError: Nothing that was written can be kept.
     """
     now = list_dataset(request.dataset.dataset_root, recursive=request.settings.source.recursive)
-    if now != request.dataset:
+    if now.shards != request.dataset.shards:
         pairs = zip_longest(request.dataset.shards, now.shards)
         place = next((before or found).file.path for before, found in pairs if before != found)
         discard_output(request.output_root)

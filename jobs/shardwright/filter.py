@@ -9,12 +9,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
-from shardwright.decide import REMEDY, decide
+from shardwright.decide import decide
 from shardwright.decisions import filter_inputs, newest_filter
 from shardwright.errors import RequestError
 from shardwright.frames import pairs
 from shardwright.index import choose_index_tables, indexed
 from shardwright.metadata import load_metadata, require_selection
+from shardwright.rejects import QUARANTINE
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import digest, list_dataset
 from shardwright.store.session import run_errors
@@ -35,11 +36,10 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
             "id_col": source.id_col,
             "rules": list(selection.rules.items()),
             "filter_column": selection.filter_column,
-            "on_bad": source.on_bad,
         }
         settings_hash = digest(settings)
         decision = decide(index, metadata, selection, source)
-        decision.rejects.require_none("filter", REMEDY, source.sets_aside)
+        decision.rejects.require_none("filter", QUARANTINE, source.sets_aside)
         counts = {
             "indexed": index.sample_count,
             "kept": decision.total(pairs.KEPT),

@@ -227,9 +227,11 @@ def _store(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, 
     if index.scanned_count:
         rows = index.samples.withColumn("scan_id", F.lit(index.snapshot_id)).drop("shard_index")
         append(tables, SAMPLES, rows, index.snapshot_id, provenance)
+    append_rows(spark, tables, SHARDS, index.shards, index.snapshot_id, provenance)
+    if index.scanned_count < len(index.shards):
+        index = index._replace(samples=_stored_samples(spark, tables, index.snapshot_id))
     rejects = index.rejects()
     rejects.store(spark, tables, index.snapshot_id, provenance)
-    append_rows(spark, tables, SHARDS, index.shards, index.snapshot_id, provenance)
     row = snapshot_row(
         operation="index",
         started=started,

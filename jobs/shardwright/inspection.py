@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from shardwright.config import ExportSettings
 from shardwright.decide import Decision
@@ -55,7 +56,7 @@ def keep_sound(settings: ExportSettings, dataset: Dataset, index: Index, decisio
     before = decision.rejects.sample_count
     if settings.keys != "renumber":
         rows = rows.withColumn("new_key", _new_key(settings, dataset))
-    if settings.check or _may_be_too_long(settings, index):
+    if settings.check or _may_be_too_long(settings, dataset.dataset_root, index):
         found = _inspect(settings, decision, rows)
         found.persist()
         held.callback(found.unpersist)
@@ -82,7 +83,11 @@ def require_checks(settings: ExportSettings, dataset: Dataset, metadata: Metadat
         raise RequestError("--check images", "Pillow is not installed", "Install shardwright[images]")
     if "hashes" in settings.check:
         names = metadata.names if metadata else []
-        if hash_column(settings, names) is None:
+        chosen = hash_column(settings, names)
+        if metadata and chosen and not isinstance(metadata.frame.schema[chosen].dataType, T.StringType):
+            kind = metadata.frame.schema[chosen].dataType.simpleString()
+            raise RequestError("--check hashes", f"column '{chosen}' is {kind}", "Pass --hash-col with a column of hex")
+        if chosen is None:
             wanted = settings.hash_col or " or ".join(_HASHES)
             remedy = f"Pass --hash-col. {did_you_mean(wanted, names)}"
             raise RequestError("--check hashes", f"the metadata has no column {wanted}", remedy)
@@ -107,13 +112,14 @@ def _new_key(settings: ExportSettings, dataset: Dataset) -> Column:
     return F.when(is_shared, F.concat_ws("/", stem, "key")).otherwise(F.col("key"))
 
 
-def _may_be_too_long(settings: ExportSettings, index: Index) -> bool:
+def _may_be_too_long(settings: ExportSettings, dataset_root: str, index: Index) -> bool:
     """Tell whether ustar may not hold some name, from the longest names of the shards."""
     new_key_bytes = settings.shard_digits + position_digits(settings.samples_per_shard)
     longest = {
         "renumber": max(new_key_bytes + 1 + shard["longest_ext_bytes"] for shard in index.shards),
         "source": max(shard["longest_name_bytes"] for shard in index.shards),
-        "prefix": max(len(os.fsencode(shard["shard_path"])) + shard["longest_name_bytes"] for shard in index.shards),
+        "prefix": max(len(os.fsencode(shard["shard_path"])) + shard["longest_name_bytes"] for shard in index.shards)
+        - len(os.fsencode(dataset_root)),
     }
     return bool(longest[settings.keys] > NAME_BYTES)
 

@@ -38,8 +38,7 @@ def verb(command: Command) -> Callable[..., None]:
         as_json = options.pop("json")
         for name, value in options.items():
             if value == "" or (isinstance(value, tuple) and "" in value):
-                remedy = "Leave it out, or give it a value"
-                raise RequestError(f"--{name.replace('_', '-')}", "its value is empty", remedy)
+                raise RequestError(name.replace("_", "-"), "its value is empty", "Give it a value")
         result = command(**options)
         if as_json:
             click.echo(json.dumps(result, default=str))
@@ -95,7 +94,7 @@ def writing_options(command: Command) -> Command:
         click.option("--source-key-col", default="source_key", show_default=True, metavar="COLUMN",
                      help="The sidecar's column that names the source key."),
         click.option("--json-id/--no-json-id", default=None,
-                     help="Put the new key into JSON, in the field named like the id column  [default: with renumber]"),
+                     help="Put the new key into JSON's field of the id column's name  [default: unless --keys source]"),
         click.option("--check", multiple=True, type=click.Choice(["images", "image-headers", "hashes"]),
                      help="Look into the kept payloads first: decode images, or only open them; compare hashes."),
         click.option("--hash-col", metavar="COLUMN",

@@ -21,7 +21,7 @@ from shardwright.store.sidecars import file_path
 from shardwright.store.tables import table_schema
 
 TROUBLES = {
-    pairs.NULL_ID: "the sidecar has a row without an id",
+    pairs.NULL_ID: "the sidecar has rows without an id",
     pairs.DUPLICATE_KEY: "samples of the shard share this key once it is compared as a whole number",
     pairs.DUPLICATE_ROW: "the sidecar has several rows with this id",
     pairs.MISSING_ROW: "the sample has no row in the sidecar",
@@ -29,6 +29,7 @@ TROUBLES = {
     pairs.BAD_FLAG: "the flag is neither 0 nor 1",
 }
 _REPEATED = (pairs.DUPLICATE_KEY, pairs.DUPLICATE_ROW)
+_WITHIN_SHARDS = {*_REPEATED, pairs.NULL_ID}
 UNPAIRED = (pairs.FAILED_DOWNLOAD, pairs.REJECTED_SHARD, pairs.UNMATCHED_ROW, pairs.NULL_ID)
 _DROP_REASON = "shardwright: drop reason"
 _ROW_STEM = "shardwright: shard stem"
@@ -37,7 +38,8 @@ _OURS = (
     *table_schema("exports"),
     "shard_index",
     "drop_reason",
-    "note",
+    "failed",
+    "bad_flag",
     "row_drop_reason",
     "source_position",
     "new_key",
@@ -71,12 +73,13 @@ def pair_samples(
     troubles = dict(TROUBLES)
     if source.unmatched_rows == "ignore":
         del troubles[pairs.UNMATCHED_ROW]
-    # Keys that are unique over the dataset need no shard to pair by.
-    on = [pairs.MATCH]
-    counts = pairs.count_outcomes(pairs.outcomes(samples, _rows(metadata, selection, columns, on), on)).collect()
+    # Keys that are unique over the dataset need no shard to pair by; whether they are, only all shards tell.
+    on = [pairs.STEM, pairs.MATCH] if rejected_stems else [pairs.MATCH]
+    outcomes = pairs.outcomes(samples, _rows(metadata, selection, columns, on), on, rejected_stems)
+    counts = pairs.count_outcomes(outcomes).collect()
     found = _outcomes(counts)
     if found & troubles.keys():
-        on = [pairs.STEM, pairs.MATCH] if found & set(_REPEATED) else on
+        on = [pairs.STEM, pairs.MATCH] if found & _WITHIN_SHARDS else on
         rows = _rows(metadata, selection, columns, [pairs.STEM, pairs.MATCH])
         outcomes = pairs.outcomes(samples, rows, on, rejected_stems)
         counts = pairs.count_outcomes(outcomes).collect()
@@ -98,10 +101,9 @@ def _outcomes(counts: Sequence[Row]) -> set[str]:
 
 
 def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], on: Collection[str]) -> DataFrame:
-    """Give the metadata rows with ``on``, ``drop_reason``, ``note`` and the columns under their table names."""
+    """Give the rows with ``on``, ``drop_reason``, ``failed``, ``bad_flag`` and the columns under their table names."""
     frame = metadata.frame
     id_type = frame.schema[metadata.id_col].dataType
-    note = _note(metadata.frame, selection)
     if pairs.STEM in on:
         frame = frame.withColumn(_ROW_STEM, pairs.sidecar_stem(file_path(frame)))
     if selection.filter_column is not None:
@@ -112,20 +114,21 @@ def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], 
         *(column(_ROW_STEM).alias(name) for name in on if name == pairs.STEM),
         pairs.match_key(metadata.id_col, id_type).alias(pairs.MATCH),
         column(_DROP_REASON).alias("drop_reason"),
-        note.alias("note"),
+        _failed_download(metadata.frame).alias("failed"),
+        _bad_flag(metadata.frame, selection.filter_column).alias("bad_flag"),
         *(column(name).alias(table_name) for name, table_name in columns.items()),
     )
 
 
-def _note(frame: DataFrame, selection: Selection) -> Column:
-    """Tell img2dataset's rows whose download failed, which never had a sample, and flags that say nothing."""
-    note = F.lit(None).cast("string")
-    if selection.filter_column is not None:
-        kind = frame.schema[selection.filter_column].dataType
-        note = F.when(is_bad_flag(selection.filter_column, kind), pairs.BAD_FLAG)
+def _failed_download(frame: DataFrame) -> Column:
+    """Tell img2dataset's rows whose download failed: they never had a sample."""
     if "status" in frame.columns and isinstance(frame.schema["status"].dataType, T.StringType):
-        note = F.when(F.col("status") != "success", pairs.FAILED_DOWNLOAD).otherwise(note)
-    return note
+        return F.coalesce(F.col("status") != "success", F.lit(False))
+    return F.lit(False)
+
+
+def _bad_flag(frame: DataFrame, name: str | None) -> Column:
+    return F.lit(False) if name is None else is_bad_flag(name, frame.schema[name].dataType)
 
 
 def require_rules_run(metadata: Metadata, selection: Selection) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import DEFAULT_ID_COL, ExportSettings
-from shardwright.decide import REMEDY, decide
+from shardwright.decide import decide
 from shardwright.decisions import find_decisions, read_decisions
 from shardwright.errors import CountsError, DataError, RequestError, RunError
 from shardwright.files import free_bytes
@@ -22,6 +22,7 @@ from shardwright.frames.layout import with_layout, with_new_key
 from shardwright.index import Index, choose_index_tables
 from shardwright.inspection import keep_sound, require_checks
 from shardwright.metadata import Metadata, find_metadata, load_metadata, require_selection, sidecar_columns
+from shardwright.rejects import QUARANTINE
 from shardwright.reporting import log
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities, sidecar_identities
 from shardwright.store.output import require_apart
@@ -85,7 +86,7 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
     with ExitStack() as held:
         kept = keep_sound(settings, request.dataset, index, decision, held)
         rejects = decision.rejects
-        rejects.require_none("export", REMEDY, source.sets_aside)
+        rejects.require_none("export", QUARANTINE, source.sets_aside)
         kept_count = sum(kept.by_shard)
         shard_count = -(-kept_count // settings.samples_per_shard)
         plan = {
@@ -109,11 +110,14 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
         placed = with_layout(placed, [0, *accumulate(kept.by_shard)][:-1], settings.samples_per_shard)
         rows = _export_rows(request, placed, decision.columns)
         require_fitting(spark, request.tables, EXPORTS, rows)
-        if not settings.dry_run and kept_count:
+        if not settings.dry_run:
             provenance = {"operation": "export"}
             with run_errors("export: store the plan"):
+                if rejects.counts:
+                    index.wait_stored()  # it may write to the same table
                 rejects.store(spark, request.tables, request.snapshot_id, provenance)
-                append(request.tables, EXPORTS, rows, request.snapshot_id, provenance)
+                if kept_count:
+                    append(request.tables, EXPORTS, rows, request.snapshot_id, provenance)
             log(f"export: planned {kept_count:,} samples in {shard_count:,} shards")
     return plan
 

@@ -58,8 +58,9 @@ def save_metadata(
         raise RequestError("columns", f"it is the text '{columns}'", f"Pass a list, [{columns!r}]")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
     metadata = metadata or load_metadata(spark, dataset, source, "save-metadata")
-    if metadata.problems:
-        raise ProblemsError("save-metadata", [problem for _, problem in metadata.problems], "Nothing was written.")
+    broken = [problem for shard_index, problem in metadata.problems if shard_index is not None]
+    if broken:
+        raise ProblemsError("save-metadata", broken, "Each sidecar is written anew, so each must be there.")
     unknown = [name for name in columns or () if name not in metadata.names]
     if unknown:
         raise RequestError("columns", f"no column '{unknown[0]}'", did_you_mean(unknown[0], metadata.names))

@@ -254,7 +254,7 @@ def test_inspect_compares_the_first_images_hash(tmp_path: Path, algorithm: Liter
     problems = found(rows, InspectJob(None))
     assert [(row["key"], row["reason"], row["detail"]) for row in problems] == [
         ("c", "wrong_hash", f"its {algorithm} is {right[:12]}…, the row's hash is '000000000000'…"),
-        ("e", "wrong_hash", "its hash is none known…, the row's hash is '\\x1b[31m'…"),
+        ("e", "wrong_hash", "the row has '\\x1b[31m'…, no hex of MD5, SHA-256 or SHA-512"),
     ]
     assert [row["offset"] for row in problems] == [rows["payload_offsets"][row].as_py()[1] for row in (2, 4)]
 

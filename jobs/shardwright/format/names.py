@@ -7,6 +7,9 @@ import re
 _UNSAFE = re.compile(r"(?P<control>[\x00-\x1f\x7f])|(?P<root>\A/)|(?:\A|/)\.\.(?:/|\Z)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
 
+# A tar, and compressed ones, which can't be read in ranges: the index says so of each.
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
+
 # What Delta refuses in a column's name without column mapping, which would raise the table's protocol; and the
 # dot and the backtick, which Spark's mapInArrow takes for a field of a struct and for a quote.
 NOT_IN_TABLES = re.compile(r"[ ,;{}()\n\t=.`]")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from shardwright.format.names import SHARD_SUFFIXES
 from shardwright.frames.columns import column
 
 MATCH, STEM = "match_key", "shard_stem"
@@ -17,6 +19,9 @@ KEPT, DROPPED = "kept", "dropped"
 FAILED_DOWNLOAD, REJECTED_SHARD = "failed_download", "rejected_shard"
 NULL_ID, DUPLICATE_KEY, DUPLICATE_ROW = "null_id", "duplicate_key", "duplicate_row"
 MISSING_ROW, UNMATCHED_ROW, BAD_FLAG = "missing_row", "unmatched_row", "bad_flag"
+
+
+_SUFFIX = f"(?i)({'|'.join(map(re.escape, SHARD_SUFFIXES))})$"
 
 
 def match_key(name: str, id_type: T.DataType) -> Column:
@@ -36,7 +41,7 @@ def sidecar_stem(file_path: Column) -> Column:
 
 def tar_stem() -> Column:
     """Name a sample's shard in the same way."""
-    return F.regexp_replace("shard_path", r"\.[tT][aA][rR](\.\w+)?$|\.[tT][gG][zZ]$", "")
+    return F.regexp_replace("shard_path", _SUFFIX, "")
 
 
 def only_in_sound_shards(samples: DataFrame, unsound: Collection[int]) -> DataFrame:
@@ -61,39 +66,45 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
 
     Args:
         samples: ``on``, ``shard_index``, ``written_bytes``, ``drop_reason``, ``problem``; ``STEM`` where rows have it.
-        rows: ``on``, ``drop_reason``, ``note`` (`FAILED_DOWNLOAD`: no sample is expected, `BAD_FLAG`, or null).
+        rows: ``on``, ``drop_reason``, ``failed`` (its download failed: no sample is expected), ``bad_flag``.
         on: The columns that make a pair. One of the two sides knows the drop reasons.
         rejected_stems: Shards that are set aside: rows beside them have no sample here.
 
     Returns:
-        One row a key: ``on``, ``STEM`` where rows have it, ``shard_index`` (null without a sample), ``outcome``,
-        ``drop_reason``, ``written_bytes``, ``samples`` and ``rows`` (how many have the key), ``flagged`` (how
-        many of its samples have a problem).
+        One row a key: ``on``, ``STEM``, ``key`` and ``shard_path`` where rows have the first, ``shard_index``
+        (null without a sample), ``outcome``, ``drop_reason``, ``written_bytes``, ``samples`` and ``rows`` (how
+        many have the key), ``flagged`` (how many of its samples have a problem).
     """
     none = F.lit(None)
+    # Names are for those who list troubles: the first round goes without.
+    names = ["key", "shard_path"] if STEM in rows.columns else []
     stem = [STEM] if STEM in rows.columns and STEM not in on else []
     both = samples.select(
         *on,
         *stem,
+        *names,
         "shard_index",
         "written_bytes",
         "drop_reason",
         "problem",
-        none.cast("string").alias("note"),
+        none.cast("boolean").alias("failed"),
+        none.cast("boolean").alias("bad_flag"),
         F.lit(1).alias("sample"),
     ).unionByName(
         rows.select(
             *on,
             *stem,
+            *(none.cast("string").alias(name) for name in names),
             none.cast("bigint").alias("shard_index"),
             none.cast("bigint").alias("written_bytes"),
             "drop_reason",
             none.cast("string").alias("problem"),
-            "note",
+            "failed",
+            "bad_flag",
             F.lit(0).alias("sample"),
         )
     )
-    largest = ("shard_index", "written_bytes", "drop_reason", "problem", "note", *stem)
+    largest = ("shard_index", "written_bytes", "drop_reason", "problem", "failed", "bad_flag", *stem, *names)
     counted = both.groupBy(*on).agg(
         F.sum("sample").alias("samples"),
         F.sum(1 - F.col("sample")).alias("rows"),
@@ -109,22 +120,15 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
         .when(~has_sample & in_rejected, REJECTED_SHARD)
         .when(F.col("rows") > 1, DUPLICATE_ROW)
         .when(F.col("rows") == 0, MISSING_ROW)
-        .when(~has_sample & (F.col("note") == FAILED_DOWNLOAD), FAILED_DOWNLOAD)
+        .when(~has_sample & F.col("failed"), FAILED_DOWNLOAD)
         .when(~has_sample, UNMATCHED_ROW)
-        .when(F.col("note") == BAD_FLAG, BAD_FLAG)
+        .when(F.col("bad_flag"), BAD_FLAG)
         .when(F.col("drop_reason").isNull(), KEPT)
         .otherwise(DROPPED)
     )
+    counts = ("samples", "rows", "flagged")
     return counted.select(
-        *on,
-        *stem,
-        "shard_index",
-        outcome.alias("outcome"),
-        "drop_reason",
-        "written_bytes",
-        "samples",
-        "rows",
-        "flagged",
+        *on, *stem, *names, "shard_index", outcome.alias("outcome"), "drop_reason", "written_bytes", *counts
     )
 
 
@@ -133,7 +137,6 @@ def count_outcomes(outcomes: DataFrame) -> DataFrame:
     return outcomes.groupBy("shard_index", "outcome", "drop_reason").agg(
         F.sum("samples").alias("sample_count"),
         F.sum("rows").alias("row_count"),
-        F.count(F.lit(1)).alias("key_count"),
         F.sum("written_bytes").alias("written_bytes"),
     )
 
@@ -144,12 +147,14 @@ def troubled_keys(outcomes: DataFrame, details: Mapping[str, str]) -> DataFrame:
     Args:
         outcomes: With ``STEM``.
         details: By outcome, what was found. Samples that the index flagged are none of this list's.
+
+    A sample is named by its tar and its key, a row without one by its sidecar and its id.
     """
     detail = F.coalesce(*(F.when(F.col("outcome") == outcome, text) for outcome, text in details.items()))
     is_new = (F.col("flagged") < F.col("samples")) | (F.col("samples") == 0)
     return outcomes.filter(F.col("outcome").isin(*details) & is_new).select(
-        F.concat(STEM, F.lit(".parquet")).alias("shard_path"),
-        F.col(MATCH).alias("key"),
+        F.coalesce("shard_path", F.concat(STEM, F.lit(".parquet"))).alias("shard_path"),
+        F.coalesce("key", MATCH).alias("key"),
         F.lit(None).cast("bigint").alias("offset"),
         F.col("outcome").alias("reason"),
         detail.alias("detail"),

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError
 from shardwright.files import FileInfo, list_files, remove_folder
+from shardwright.format.names import SHARD_SUFFIXES
 
-# What is compressed can't be read in ranges: the index says so of each.
-SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
 _DIGITS = re.compile(r"\d+")
 _COMPLETE = ".complete"
 
@@ -52,8 +51,7 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     tars = [file for file in files.values() if _is_shard_name(file.path)]
     unreadable = [file.path for file in tars if not file.is_file]
     if unreadable:
-        found = f"it is no file, and {len(unreadable) - 1:,} others are none"
-        raise RequestError(unreadable[0], found, "Mend the link, or rename the folder")
+        raise RequestError(unreadable[0], "it is a link that leads nowhere", "Mend or remove the link")
     for path in (dataset_root, *(file.path for file in tars)):
         if not _is_utf8(path):
             raise RequestError(
@@ -130,7 +128,8 @@ def shard_identities(dataset: Dataset) -> list[list[Any]]:
 
 def sidecar_identities(dataset: Dataset) -> list[list[Any]]:
     """Give what tells one state of the sidecars from another."""
-    return [_identity(dataset.dataset_root, shard.sidecar) for shard in dataset.shards if shard.sidecar]
+    paired = [shard.sidecar for shard in dataset.shards if shard.sidecar]
+    return [_identity(dataset.dataset_root, sidecar) for sidecar in (*paired, *dataset.lone_sidecars)]
 
 
 def _identity(root: str, file: FileInfo) -> list[Any]:

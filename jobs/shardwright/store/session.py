@@ -22,7 +22,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from shardwright.errors import Problem, ProblemsError, RequestError, RunError, restored
+from shardwright.errors import RequestError, RunError, UnreadableFileError, restored
 
 # Rules are checked under ANSI on every version: an overflow or a bad cast is an error, never a silent null.
 # Batches of the size of a sidecar's row group keep a worker's memory flat however wide the metadata is.
@@ -82,14 +82,8 @@ def run_errors(where: str) -> Iterator[None]:
             raise ours from None
         unreadable = _FAILED_FILE.search(text)
         if unreadable:
-            raise _unreadable(unquote(unreadable[1]), text) from None
+            raise UnreadableFileError(unquote(unreadable[1]), _first_cause(text)) from None
         raise RunError(where, _first_cause(text), "Run the same command again to go on") from error
-
-
-def _unreadable(path: str, text: str) -> ProblemsError:
-    """Name the file in whose pages Spark found what its footer did not tell."""
-    problem = Problem(path, None, None, "unreadable", _first_cause(text))
-    return ProblemsError("Spark", [problem], "Its footer is sound, so it can't be set aside. Nothing was committed.")
 
 
 def _first_cause(text: str) -> str:

@@ -73,7 +73,7 @@ def open_sidecars(dataset: Dataset) -> Sidecars | None:
 def _read_schema(path: str) -> pa.Schema | Problem:
     try:
         return pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, FileNotFoundError) as error:
         return Problem(path, None, None, "unreadable", str(error).splitlines()[0])
 
 
@@ -103,7 +103,10 @@ def read_metadata(spark: SparkSession, dataset: Dataset, sidecars: Sidecars) -> 
     for group in sidecars.groups:
         fields = [field for field in group.schema if field.name in sidecars.schema.names]
         # What Spark reads alike needs no reading of its own.
-        arm = tuple(f"{field.name} {own_type(field.type).simpleString()} {null_places(field.type)}" for field in fields)
+        arm = tuple(
+            f"{field.name} {own_type(field.name, field.type).simpleString()} {null_places(field.type)}"
+            for field in fields
+        )
         arms.setdefault(arm, SidecarGroup(pa.schema(fields), [])).paths.extend(group.paths)
     frames = [_read_alike(spark, group, sidecars.schema) for group in arms.values()]
     if len(frames) == 1:
@@ -135,13 +138,15 @@ def _read_alike(spark: SparkSession, group: SidecarGroup, widest: pa.Schema) -> 
         found = "Spark reads no files whose names begin with '_' or hold a ':'"
         raise RequestError(hidden[0], found, "Rename the tar and its Parquet file")
     # With a schema given, Spark starts no job to look for one.
-    schema = T.StructType([T.StructField(field.name, own_type(field.type)) for field in group.schema])
+    schema = T.StructType([T.StructField(field.name, own_type(field.name, field.type)) for field in group.schema])
     frame = spark.read.schema(schema).parquet(*map(_uri, group.paths))
     columns = []
     for field in widest:
         kind = group.schema.field(field.name).type
         value = F.col(f"`{field.name.replace('`', '``')}`")
-        is_same = own_type(kind) == own_type(field.type) and null_places(kind) == null_places(field.type)
+        is_same = own_type(field.name, kind) == own_type(field.name, field.type) and null_places(kind) == null_places(
+            field.type
+        )
         columns.append(value if is_same else widened(value, kind, field.type).alias(field.name))
     return frame.select(*columns)
 

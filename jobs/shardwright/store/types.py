@@ -73,9 +73,9 @@ def spark_type(field: pa.Field, where: str) -> T.DataType:
     return found
 
 
-def own_type(kind: pa.DataType) -> T.DataType:
+def own_type(name: str, kind: pa.DataType) -> T.DataType:
     """Give the type in which Spark reads a column of one sidecar, where values of no type may stand inside."""
-    return spark_type(pa.field("", _without_null(kind)), "sidecars")
+    return spark_type(pa.field(name, _without_null(kind)), "sidecars")
 
 
 def _without_null(kind: pa.DataType) -> pa.DataType:
@@ -102,7 +102,7 @@ def null_places(kind: pa.DataType) -> str:
 def widened(values: Column, kind: pa.DataType, to: pa.DataType) -> Column:
     """Give values that Spark read as one Arrow type in the wider one that `format.widening` chose."""
     if pa.types.is_null(kind):
-        return F.lit(None).cast(own_type(to))
+        return F.lit(None).cast(own_type("", to))
     if pa.types.is_struct(kind):
         # Spark would cast structs by position.
         fields = [widened(values.getField(field.name), kind.field(field.name).type, field.type) for field in to]
@@ -113,7 +113,7 @@ def widened(values: Column, kind: pa.DataType, to: pa.DataType) -> Column:
         return F.transform_keys(items, lambda key, _: widened(key, kind.key_type, to.key_type))
     if is_any_list(kind):
         return F.transform(values, lambda value: widened(value, kind.value_type, to.value_type))
-    return values.cast(own_type(to))
+    return values.cast(own_type("", to))
 
 
 def _inner_type(field: pa.Field, inner: pa.Field, where: str) -> T.DataType:

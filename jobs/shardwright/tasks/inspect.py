@@ -42,8 +42,8 @@ _HEAD_BYTES = 256
 _ALGORITHMS = {32: "md5", 64: "sha256", 128: "sha512"}  # by digits of hex
 # What downloads hold in an image's place; the first that matches is named.
 _LOOKS = {
-    "an HTML page": rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title|script|meta|div)\b",
-    "SVG or other XML": rb"\s*(<!--.*?-->\s*)*<(\?xml|!doctype|[a-z][\w:]*[\s/>])",
+    "an HTML page": rb"<(!doctype\s+html|html|head|body|title|script|meta|div)\b",
+    "SVG or other XML": rb"<(\?xml|!doctype|[a-z][\w:]*[\s/>])",
     "JSON": rb"\s*(\{\s*[\"}]|\[\s*[\[\]{\"\d-])",
     "a gzip stream": rb"\x1f\x8b",
     "a HEIF, AVIF or video file": rb".{4}ftyp",
@@ -117,9 +117,12 @@ def _problems(sample: Mapping[str, Any], tar: OpenFile, job: InspectJob) -> Iter
         payload = _read(tar, offset, size)
         if expected is not None:
             algorithm = _ALGORITHMS.get(len(expected))
-            digest = hashlib.new(algorithm, payload, usedforsecurity=False).hexdigest() if algorithm else "none known"
-            if digest != expected.lower():
-                detail = f"its {algorithm or 'hash'} is {digest[:12]}…, the row's hash is {expected[:12]!a}…"
+            if algorithm is None:
+                yield _Unsound(
+                    offset, "wrong_hash", f"the row has {expected[:12]!a}…, no hex of MD5, SHA-256 or SHA-512"
+                )
+            elif (found := hashlib.new(algorithm, payload, usedforsecurity=False).hexdigest()) != expected.lower():
+                detail = f"its {algorithm} is {found[:12]}…, the row's hash is {expected[:12]!a}…"
                 yield _Unsound(offset, "wrong_hash", detail)
             expected = None
         if looked_at and (problem := _look(payload, decode=job.images == "decode")):
@@ -187,7 +190,7 @@ def _unidentified(head: bytes) -> tuple[SampleReason, str]:
             return "broken_image", f"it begins as {name} does, but its header is truncated or corrupt"
     if not head:
         return "not_an_image", "it is empty"
-    text = head.removeprefix(codecs.BOM_UTF8)
+    text = re.sub(rb"<!--.*?-->", b"", head.removeprefix(codecs.BOM_UTF8), flags=re.S).lstrip()
     looks = next((looks for looks, pattern in _LOOKS.items() if re.match(pattern, text, re.I | re.S)), None)
     return "not_an_image", f"it looks like {looks or ('text' if _is_text(text) else 'unknown bytes')}: {head[:24]!r}"
 

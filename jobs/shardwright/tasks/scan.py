@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -41,12 +42,13 @@ _SHARD_COUNTS = (
 )
 SHARD_COLUMNS = (*_SHARD_COUNTS, "problem", "problem_offset", "problem_detail")
 _BATCH_ROWS = 4_096
+# How a tar, which begins with a name, never does.
 _COMPRESSIONS = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x04\x22\x4d\x18": "lz4",
+    "gzip": rb"\x1f\x8b",
+    "bzip2": rb"BZh[1-9]1AY&SY",
+    "xz": rb"\xfd7zXZ\0",
+    "zstd": rb"\x28\xb5\x2f\xfd",
+    "lz4": rb"\x04\x22\x4d\x18",
 }
 
 
@@ -72,8 +74,8 @@ def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[in
 
 def _scan_file(path: str) -> ShardIndex:
     with OpenFile(path) as tar:
-        start = tar.read(0, max(map(len, _COMPRESSIONS)))
-        kind = next((kind for magic, kind in _COMPRESSIONS.items() if start.startswith(magic)), None)
+        start = tar.read(0, 16)
+        kind = next((kind for kind, magic in _COMPRESSIONS.items() if re.match(magic, start)), None)
         if kind is None:
             return scan_tar(tar, path)
         detail = f"the tar is inside {kind}, where payloads have no place of their own"
