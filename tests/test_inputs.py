@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable
@@ -240,3 +241,9 @@ def test_input_45_column_names(run: Run, tmp_path: Path) -> None:
     (stored,) = DeltaTable(f"{tmp_path}/out_tables/exports").to_pyarrow_table().to_pylist()
     assert (stored["meta_c_d"], stored["meta_Shard_Id"], stored["meta_position"]) == (2, 4, 5)
     assert run("verify", tmp_path / "out", "--deep").code == 0
+
+
+def test_every_input_has_a_test() -> None:
+    files = Path(__file__).parent.rglob("test_*.py")
+    marked = {int(number) for file in files for number in re.findall(r"mark\.input\((\d+)", file.read_text("utf-8"))}
+    assert marked | {shard.number for shard in inputs()} == set(range(1, 46))

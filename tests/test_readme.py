@@ -29,7 +29,11 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return split_commands("".join(blocks("sh")))
+
+
+def split_commands(text: str) -> list[list[str]]:
+    lines = text.replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
@@ -44,13 +48,15 @@ def test_readme_commands_and_snippets_run_in_order(
         pq.write_table(table.append_column("source", [["china"] * len(table)]), path)
     (tmp_path / "conf").symlink_to(PACKAGE / "conf")
     ran = 0
-    for words in commands():
-        if words[0] == "shardwright":
-            done = run(*words[1:])
-            assert done.code == 0, (words, done.stderr)
-            ran += 1
-    for snippet in blocks("python"):
-        exec(compile(snippet, "README.md", "exec"), {})
+    for language, block in re.findall(r"^```(sh|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "README.md", "exec"), {})
+            continue
+        for words in split_commands(block):
+            if words[0] == "shardwright":
+                done = run(*words[1:])
+                assert done.code == 0, (words, done.stderr)
+                ran += 1
     assert ran >= 9
     assert (tmp_path / "demo" / "kept" / "manifest.json").exists()
 

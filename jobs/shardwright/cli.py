@@ -18,7 +18,7 @@ import shardwright
 from shardwright import options
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.errors import RequestError, RunError, ShardwrightError
-from shardwright.files import absolute
+from shardwright.files import absolute, table_or_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -140,6 +140,7 @@ def index_command(dataset: str, **words: Any) -> dict[str, Any]:
 @cli.command("filter")
 @click.argument("dataset")
 @options.rule_options
+@options.join_options
 @options.source_options
 @options.pairing_options
 @options.verb
@@ -157,6 +158,7 @@ def filter_command(dataset: str, **words: Any) -> dict[str, Any]:
 @click.argument("dataset")
 @click.argument("output")
 @options.rule_options
+@options.join_options
 @click.option("--decisions", metavar="latest|SNAPSHOT", help="Keep what an earlier filter of this dataset kept.")
 @click.option("--samples-per-shard", type=int, default=10_000, show_default=True)
 @options.writing_options
@@ -233,7 +235,7 @@ def history_command(output_or_tables: str) -> dict[str, Any]:
 
 
 def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
-    source_words = {name: words.pop(name) for name in _SOURCE_WORDS}
+    source_words = {name: words.pop(name) for name in _SOURCE_WORDS if name in words}
     source = SourceSettings(absolute(words.pop("dataset")), **source_words)
     settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
     with _session() as spark:
@@ -256,4 +258,9 @@ def _selection(words: dict[str, Any], decisions: str | None = None) -> Selection
                 "--rule", f"the name '{name.strip()}' is given twice", "Give each rule a name of its own"
             )
         rules[name.strip()] = condition.strip()
-    return Selection(rules, words.pop("filter_column"), decisions)
+    keep_list = words.pop("keep_list")
+    if words["metadata"] is not None:
+        words["metadata"] = table_or_path(words["metadata"])
+    elif words["join_on"] is not None and keep_list is None:
+        raise RequestError("--join-on", "nothing is to be joined", "Add --keep-list or --metadata")
+    return Selection(rules, words.pop("filter_column"), decisions, keep_list and absolute(keep_list))

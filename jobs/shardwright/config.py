@@ -26,11 +26,12 @@ def _require_known(option: str, value: str, words: Any) -> None:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which samples stay: rules, a flag column, or an earlier filter's decisions; with none of them, all."""
+    """Which samples stay: rules, a flag column, a list, or an earlier filter's decisions; with none of them, all."""
 
     rules: Mapping[str, str] = field(default_factory=dict)
     filter_column: str | None = None
     decisions: str | None = None
+    keep_list: str | None = None
 
     def __post_init__(self) -> None:
         given = [
@@ -39,6 +40,7 @@ class Selection:
                 ("--where/--rule", self.rules),
                 ("--filter-column", self.filter_column),
                 ("--decisions", self.decisions),
+                ("--keep-list", self.keep_list),
             )
             if value
         ]
@@ -47,12 +49,12 @@ class Selection:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.rules or self.filter_column or self.decisions)
+        return not (self.rules or self.filter_column or self.decisions or self.keep_list)
 
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """How a dataset is read."""
+    """How a dataset is read; ``metadata`` is a table of more columns, joined by the column ``join_on``."""
 
     dataset: str
     tables: str | None = None
@@ -61,6 +63,8 @@ class SourceSettings:
     unmatched_rows: UnmatchedRows = "fail"
     unmatched_samples: UnmatchedSamples = "fail"
     on_bad: OnBad = "fail"
+    metadata: str | None = None
+    join_on: str | None = None
 
     def __post_init__(self) -> None:
         _require_known("--unmatched-rows", self.unmatched_rows, UnmatchedRows)

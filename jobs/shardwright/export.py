@@ -45,8 +45,8 @@ from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
 # A shuffle of more partitions costs more than uneven tasks do.
 _MAX_TASKS = 10_000
-_COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "rejects", "unpaired_rows")
-_JSON = ("settings", "inputs", "columns", "table_versions", "tool_versions", "drops", "rejects", "unpaired_rows")
+_COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "rejects", "unpaired_rows", "joins")
+_JSON = (*_COUNTS[4:], "settings", "inputs", "columns", "table_versions", "tool_versions")
 
 
 def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Metadata | None = None) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _manifest_of(
         stored = request.tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == snapshot["snapshot_id"])
         rows = [row.asDict() for row in stored.orderBy("shard_id").collect()] if snapshot["exported"] else []
     return {
-        **{name: json.loads(value) if name in _JSON else value for name, value in snapshot.items()},
+        **{name: json.loads(value or "{}") if name in _JSON else value for name, value in snapshot.items()},
         **{name: snapshot[name].isoformat() for name in ("started_at", "committed_at")},
         "tables": request.tables.root,
         "shards": [{name: row[name] for name in SHARD_FIELDS} for row in rows],
@@ -238,6 +238,7 @@ def _result(request: Request, found: Mapping[str, Any], started: float) -> dict[
         "drops": found["drops"],
         "rejects": found["rejects"],
         "unpaired_rows": found["unpaired_rows"],
+        **found.get("joins", {}),
         "bytes": found["planned_bytes"] if shards is None else sum(written),
         "seconds": round(time.time() - started, 1),
     }

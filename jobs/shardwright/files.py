@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ from shardwright.errors import RequestError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+_TABLE_NAME = re.compile(r"\w+\.\w+\.\w+")
 
 
 class FileInfo(NamedTuple):
@@ -40,6 +44,16 @@ def absolute(path: str | os.PathLike[str]) -> str:
         return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
     except RuntimeError:
         raise RequestError(text, "there is no such user", "Write the path out") from None
+
+
+def table_or_path(text: str) -> str:
+    """Give ``catalog.schema.table`` as it is, and anything else as an absolute path."""
+    return text if _TABLE_NAME.fullmatch(text) and not os.path.exists(text) else absolute(text)
+
+
+def is_table_name(text: str) -> bool:
+    """Tell a table's name from an absolute path."""
+    return _TABLE_NAME.fullmatch(text) is not None
 
 
 def list_files(root: str, *, recursive: bool = False) -> list[FileInfo]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
-from shardwright.decide import decide
+from shardwright.decide import Decision, decide
 from shardwright.decisions import filter_inputs, newest_filter
 from shardwright.errors import RequestError
 from shardwright.frames import pairs
-from shardwright.index import choose_index_tables, indexed
-from shardwright.metadata import load_metadata, require_selection
+from shardwright.index import Index, choose_index_tables, indexed
+from shardwright.joins import Joined, Joins, open_joins, run_joins
+from shardwright.metadata import load_metadata, require_selection, rows_needed_for
 from shardwright.rejects import QUARANTINE
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import digest, list_dataset
@@ -26,28 +28,20 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
     """Store a decision for every sample of a dataset; the same filter again stores nothing new."""
     started = time.time()
     if selection.is_empty:
-        raise RequestError("filter", "no rule was given", "Pass --where, --rule or --filter-column")
+        raise RequestError("filter", "no rule was given", "Pass --where, --rule, --filter-column or --keep-list")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
-    metadata = load_metadata(spark, dataset, source, "a rule")
+    metadata, joins = open_joins(
+        spark, load_metadata(spark, dataset, source, rows_needed_for(selection, source)), selection, source
+    )
     require_selection(metadata, selection)
     tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), None)
-    with indexed(spark, dataset, tables) as index:
-        settings = {
-            "id_col": source.id_col,
-            "rules": list(selection.rules.items()),
-            "filter_column": selection.filter_column,
-        }
+    with ExitStack() as held, indexed(spark, dataset, tables) as index:
+        settings = _settings(source, selection, joins)
         settings_hash = digest(settings)
-        decision = decide(index, metadata, selection, source)
+        joined = run_joins(spark, metadata, joins, held)
+        decision = decide(index, joined.metadata, selection, source)
         decision.rejects.require_none("filter", QUARANTINE, source.sets_aside)
-        counts = {
-            "indexed": index.sample_count,
-            "kept": decision.total(pairs.KEPT),
-            "dropped": decision.total(pairs.DROPPED),
-            "rejected": decision.rejects.sample_count,
-            "drops": decision.drops,
-            "rejects": dict(sorted(decision.rejects.counts.items())),
-        }
+        counts = _counts(index, decision, joined)
         index.wait_stored()
         newest = newest_filter(spark, tables, dataset)
         if newest is not None and newest["settings_hash"] == settings_hash:
@@ -57,18 +51,10 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
             snapshot_id = digest(
                 "filter", index.snapshot_id, filter_inputs(dataset), settings, newest and newest["snapshot_id"]
             )
-            rows = decision.paired.select(
-                F.lit(snapshot_id).alias("snapshot_id"),
-                "shard_path",
-                "position",
-                "key",
-                F.col("drop_reason").isNull().alias("keep"),
-                "drop_reason",
-            )
             provenance = {"operation": "filter", "parent_snapshot_id": index.snapshot_id}
             with run_errors("filter"):
                 decision.rejects.store(spark, tables, snapshot_id, provenance)
-                append(tables, DECISIONS, rows, snapshot_id, provenance)
+                append(tables, DECISIONS, _decision_rows(decision, snapshot_id), snapshot_id, provenance)
             row = snapshot_row(
                 operation="filter",
                 started=started,
@@ -80,6 +66,7 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
                 **counts,
             )
             append_rows(spark, tables, SNAPSHOTS, [row], snapshot_id, provenance)
+    join_counts = counts.pop("joins")
     seconds = round(time.time() - started, 1)
     log(f"filter: kept {counts['kept']:,} of {counts['indexed']:,} samples in {seconds} s")
     return {
@@ -87,5 +74,41 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
         "tables": tables.root,
         "shards": len(dataset.shards),
         **counts,
+        **join_counts,
         "seconds": seconds,
     }
+
+
+def _settings(source: SourceSettings, selection: Selection, joins: Joins) -> dict[str, Any]:
+    """Give what decisions depend on beside the dataset."""
+    return {
+        "id_col": source.id_col,
+        "rules": list(selection.rules.items()),
+        "filter_column": selection.filter_column,
+        "keep_list": selection.keep_list,
+        "metadata": source.metadata,
+        "joined": joins.inputs,
+    }
+
+
+def _counts(index: Index, decision: Decision, joined: Joined) -> dict[str, Any]:
+    return {
+        "indexed": index.sample_count,
+        "kept": decision.total(pairs.KEPT),
+        "dropped": decision.total(pairs.DROPPED),
+        "rejected": decision.rejects.sample_count,
+        "drops": decision.drops,
+        "rejects": dict(sorted(decision.rejects.counts.items())),
+        "joins": joined.counts(decision.paired, decision.columns),
+    }
+
+
+def _decision_rows(decision: Decision, snapshot_id: str) -> DataFrame:
+    return decision.paired.select(
+        F.lit(snapshot_id).alias("snapshot_id"),
+        "shard_path",
+        "position",
+        "key",
+        F.col("drop_reason").isNull().alias("keep"),
+        "drop_reason",
+    )

@@ -17,7 +17,7 @@ from shardwright.format.sidecar import Receipt, SidecarColumn
 from shardwright.frames.columns import column
 from shardwright.store.dataset import Dataset
 from shardwright.store.session import is_repeatable
-from shardwright.store.sidecars import FILE_PATH, ROW_INDEX, open_sidecars, read_metadata
+from shardwright.store.sidecars import FILE_PATH, LISTED, ROW_INDEX, open_sidecars, read_metadata
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
 
@@ -39,7 +39,7 @@ class Metadata(NamedTuple):
     @property
     def names(self) -> list[str]:
         """The columns that are the user's, in order."""
-        return [name for name in self.frame.columns if name not in (FILE_PATH, ROW_INDEX)]
+        return [name for name in self.frame.columns if name not in (FILE_PATH, ROW_INDEX, LISTED)]
 
     @property
     def computed(self) -> frozenset[str]:
@@ -58,8 +58,8 @@ class Metadata(NamedTuple):
         return self._replace(frame=self.frame.select(*columns, *added), assigned=(*self.assigned, (name, value)))
 
     def field(self, name: str) -> pa.Field | None:
-        """Give a column's Arrow field in the sidecars; None where it was computed."""
-        return None if name in self.computed else self.schema.field(name)
+        """Give a column's Arrow field in the files it comes from; None where it was computed, or is from Delta."""
+        return None if name in self.computed or name not in self.schema.names else self.schema.field(name)
 
 
 def load_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings, needed_for: str) -> Metadata:
@@ -73,6 +73,13 @@ def load_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings,
         found = f"no shard has a sidecar, {needed_for} needs one"
         raise RequestError(dataset.dataset_root, found, "Put NAME.parquet beside each NAME.tar")
     return metadata
+
+
+def rows_needed_for(selection: Selection, source: SourceSettings) -> str:
+    """Name what can't do without sidecars; empty where nothing is asked of them."""
+    if selection.rules or selection.filter_column:
+        return "a rule"
+    return "a keep list" if selection.keep_list else "a table that is joined" if source.metadata else ""
 
 
 def find_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings) -> Metadata | None:
@@ -89,7 +96,7 @@ def find_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings)
     if id_col not in schema.names:
         found = f"the sidecars have no column '{id_col}' that could hold the key"
         raise RequestError(dataset.dataset_root, found, f"Pass --id-col. {did_you_mean(id_col, schema.names)}")
-    frame = read_metadata(spark, dataset, sidecars)
+    frame = read_metadata(spark, dataset.dataset_root, sidecars)
     metadata = Metadata(frame, schema, id_col, sidecars.receipt, sidecars.problems)
     id_type = metadata.frame.schema[id_col].dataType
     if not isinstance(id_type, T.StringType | T.IntegralType | T.DecimalType):

@@ -85,6 +85,19 @@ def rule_options(command: Command) -> Command:
     return command
 
 
+def join_options(command: Command) -> Command:
+    for option in (
+        click.option("--join-on", metavar="COLUMN",
+                     help="The column that --keep-list and --metadata go by  [default: uid, else the id column]"),
+        click.option("--metadata", metavar="PATH|CATALOG.SCHEMA.TABLE",
+                     help="Join the columns of a table: a Parquet file, a folder of them, or a Delta table."),
+        click.option("--keep-list", metavar="FILE",
+                     help="Keep the samples that a list names: .npy of uids, .txt or .parquet."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def writing_options(command: Command) -> Command:
     for option in (
         click.option("--dry-run", is_flag=True, help="Print shards, samples, bytes and drops; write nothing."),

@@ -14,10 +14,11 @@ from shardwright.config import Selection, SourceSettings
 from shardwright.errors import RequestError
 from shardwright.frames import pairs
 from shardwright.frames.columns import column, table_columns
+from shardwright.frames.joins import with_list_reason
 from shardwright.frames.rules import is_bad_flag, with_drop_reason, with_flag_reason
 from shardwright.metadata import Metadata
 from shardwright.rejects import Rejects
-from shardwright.store.sidecars import file_path
+from shardwright.store.sidecars import LISTED, file_path
 from shardwright.store.tables import table_schema
 
 TROUBLES = {
@@ -108,6 +109,8 @@ def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], 
         frame = frame.withColumn(_ROW_STEM, pairs.sidecar_stem(file_path(frame)))
     if selection.filter_column is not None:
         flagged = with_flag_reason(frame, selection.filter_column, _DROP_REASON)
+    elif selection.keep_list is not None:
+        flagged = with_list_reason(frame, LISTED, _DROP_REASON)
     else:
         flagged = with_drop_reason(frame, selection.rules, _DROP_REASON)
     return flagged.select(

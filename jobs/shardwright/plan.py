@@ -21,7 +21,15 @@ from shardwright.frames.columns import column
 from shardwright.frames.layout import with_layout, with_new_key
 from shardwright.index import Index, choose_index_tables
 from shardwright.inspection import keep_sound, require_checks
-from shardwright.metadata import Metadata, find_metadata, load_metadata, require_selection, sidecar_columns
+from shardwright.joins import Joins, open_joins, run_joins
+from shardwright.metadata import (
+    Metadata,
+    find_metadata,
+    load_metadata,
+    require_selection,
+    rows_needed_for,
+    sidecar_columns,
+)
 from shardwright.rejects import QUARANTINE
 from shardwright.reporting import log
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities, sidecar_identities
@@ -36,6 +44,7 @@ class Request(NamedTuple):
     settings: ExportSettings
     dataset: Dataset
     metadata: Metadata | None
+    joins: Joins
     output_root: str
     tables: Tables
     index_tables: Tables
@@ -50,10 +59,11 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
     dataset = list_dataset(source.dataset, recursive=source.recursive)
     require_apart(source.dataset, settings.output)
     if metadata is None:
-        needs_rows = bool(settings.selection.rules or settings.selection.filter_column)
+        needed_for = rows_needed_for(settings.selection, source)
         metadata = (
-            load_metadata(spark, dataset, source, "a rule") if needs_rows else find_metadata(spark, dataset, source)
+            load_metadata(spark, dataset, source, needed_for) if needed_for else find_metadata(spark, dataset, source)
         )
+    metadata, joins = open_joins(spark, metadata, settings.selection, source)
     require_selection(metadata, settings.selection)
     require_checks(settings, dataset, metadata)
     sidecar_columns(settings, metadata, {})
@@ -65,11 +75,14 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
         "shards": digest(shard_identities(dataset)),
         "sidecars": digest(sidecar_identities(dataset)),
         "assigned": metadata.expressions if metadata else [],
+        **joins.inputs,
     }
     if settings.selection.decisions:
         inputs["decisions"] = find_decisions(spark, index_tables, settings.selection.decisions, dataset)
     snapshot_id = digest("export", identity, inputs, settings.output)
-    return Request(settings, dataset, metadata, settings.output, tables, index_tables, identity, inputs, snapshot_id)
+    return Request(
+        settings, dataset, metadata, joins, settings.output, tables, index_tables, identity, inputs, snapshot_id
+    )
 
 
 def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, Any]:
@@ -80,10 +93,11 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
     if settings.selection.decisions:
         decisions = read_decisions(spark, request.index_tables, request.inputs["decisions"])
     rewrites_json = settings.rewrites_json
-    decision = decide(
-        index, request.metadata, settings.selection, source, rewrites_json=rewrites_json, decisions=decisions
-    )
     with ExitStack() as held:
+        joined = run_joins(spark, request.metadata, request.joins, held)
+        decision = decide(
+            index, joined.metadata, settings.selection, source, rewrites_json=rewrites_json, decisions=decisions
+        )
         kept = keep_sound(settings, request.dataset, index, decision, held)
         rejects = decision.rejects
         rejects.require_none("export", QUARANTINE, source.sets_aside)
@@ -101,6 +115,7 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
             "unpaired_rows": decision.unpaired_rows,
             "drops": decision.drops,
             "rejects": dict(sorted(rejects.counts.items())),
+            "joins": joined.counts(decision.paired, decision.columns),
             "shard_count": shard_count,
             "planned_bytes": kept.total_bytes,
             "columns": dict(decision.columns),

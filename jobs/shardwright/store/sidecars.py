@@ -20,8 +20,10 @@ from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
 from shardwright.store.dataset import Dataset
 from shardwright.store.types import null_places, own_type, spark_type, widened
 
-# Where a row comes from, in frames of sidecars that drifted apart.
+# Where a row comes from, in frames of sidecars that drifted apart or were joined with others.
 FILE_PATH, ROW_INDEX = "shardwright: file path", "shardwright: row index"
+# Whether a keep list names a row.
+LISTED = "shardwright: listed"
 
 
 class Sidecars(NamedTuple):
@@ -64,10 +66,30 @@ def open_sidecars(dataset: Dataset) -> Sidecars | None:
     if not sound:
         raise ProblemsError("sidecars", [problem for _, problem in problems], "Nothing was written.")
     receipt = read_receipt(pq.read_metadata(sound[0][0]).metadata)
-    groups = group_sidecars(sound)
+    return Sidecars(*_group(sound), receipt, tuple(problems))
+
+
+def open_parquet(paths: Sequence[str]) -> Sidecars:
+    """Look into the footers of files that are no sidecars.
+
+    Raises:
+        ColumnsError: Columns differ in ways that no one type holds.
+        RequestError: A file can't be read.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        found = list(zip(paths, pool.map(_read_schema, paths), strict=True))
+    for path, schema in found:
+        if isinstance(schema, Problem):
+            raise RequestError(path, f"it can't be read ({schema.detail.rstrip('. ')})", "Write the file again")
+    return Sidecars(*_group([(path, schema) for path, schema in found if isinstance(schema, pa.Schema)]), None, ())
+
+
+def _group(schemas: Sequence[tuple[str, pa.Schema]]) -> tuple[pa.Schema, Sequence[SidecarGroup]]:
+    """Give the schema that holds all files' rows, and the files by their own."""
+    groups = group_sidecars(schemas)
     with ThreadPoolExecutor(8) as pool:
         widest = widest_schema(groups, lambda paths: pool.map(pq.read_metadata, paths))
-    return Sidecars(clean_metadata(widest), groups, receipt, tuple(problems))
+    return clean_metadata(widest), groups
 
 
 def _read_schema(path: str) -> pa.Schema | Problem:
@@ -86,7 +108,7 @@ def count_rows(dataset: Dataset) -> dict[str, int]:
         }
 
 
-def read_metadata(spark: SparkSession, dataset: Dataset, sidecars: Sidecars) -> DataFrame:
+def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars) -> DataFrame:
     """Read the sidecars: their columns in the types that hold all of them, rows in no order.
 
     Where types differ between them, `FILE_PATH` and `ROW_INDEX` come along.
@@ -95,10 +117,10 @@ def read_metadata(spark: SparkSession, dataset: Dataset, sidecars: Sidecars) -> 
         RequestError: Spark can't read a column or a file, or a column has a name that Spark or we need.
     """
     for name in sidecars.schema.names:
-        if name in ("_metadata", FILE_PATH, ROW_INDEX):
-            raise RequestError(dataset.dataset_root, f"a column is named '{name}', which is taken", "Rename it")
+        if name in ("_metadata", FILE_PATH, ROW_INDEX, LISTED):
+            raise RequestError(root, f"a column is named '{name}', which is taken", "Rename it")
     for field in sidecars.schema:
-        spark_type(field, dataset.dataset_root)
+        spark_type(field, root)
     arms: dict[tuple[str, ...], SidecarGroup] = {}
     for group in sidecars.groups:
         fields = [field for field in group.schema if field.name in sidecars.schema.names]
@@ -112,7 +134,12 @@ def read_metadata(spark: SparkSession, dataset: Dataset, sidecars: Sidecars) -> 
     if len(frames) == 1:
         return frames[0]
     # Above a union nobody can ask where a row comes from any more.
-    return reduce(DataFrame.unionByName, [frame.withColumns(_place_columns(frame)) for frame in frames])
+    return reduce(DataFrame.unionByName, map(with_places, frames))
+
+
+def with_places(frame: DataFrame) -> DataFrame:
+    """Add `FILE_PATH` and `ROW_INDEX`, before rows of other files come in; unused, they cost nothing."""
+    return frame.withColumns(_place_columns(frame))
 
 
 def file_path(frame: DataFrame) -> Column:
@@ -133,24 +160,28 @@ def _place_columns(frame: DataFrame) -> dict[str, Column]:
 
 def _read_alike(spark: SparkSession, group: SidecarGroup, widest: pa.Schema) -> DataFrame:
     """Read sidecars with the schema that they have, then widen: given another one, Spark misreads some types."""
-    hidden = [path for path in group.paths if os.path.basename(path).startswith("_") or ":" in os.path.basename(path)]
-    if hidden:
-        found = "Spark reads no files whose names begin with '_' or hold a ':'"
-        raise RequestError(hidden[0], found, "Rename the tar and its Parquet file")
     # With a schema given, Spark starts no job to look for one.
     schema = T.StructType([T.StructField(field.name, own_type(field.name, field.type)) for field in group.schema])
-    frame = spark.read.schema(schema).parquet(*map(_uri, group.paths))
+    frame = spark.read.schema(schema).parquet(*readable_paths(group.paths))
     columns = []
     for field in widest:
         kind = group.schema.field(field.name).type
         value = F.col(f"`{field.name.replace('`', '``')}`")
-        is_same = own_type(field.name, kind) == own_type(field.name, field.type) and null_places(kind) == null_places(
-            field.type
-        )
+        is_same = own_type(field.name, kind) == own_type(field.name, field.type)
+        is_same &= null_places(kind) == null_places(field.type)
         columns.append(value if is_same else widened(value, kind, field.type).alias(field.name))
     return frame.select(*columns)
 
 
-def _uri(path: str) -> str:
-    """Quote what Spark would take for a pattern."""
-    return "".join(f"\\{char}" if char in "\\{}[]*?" else char for char in path)
+def readable_paths(paths: Sequence[str]) -> list[str]:
+    """Give files as Spark's readers take them: what they would take for a pattern is quoted.
+
+    Raises:
+        RequestError: Spark would pass a file over.
+    """
+    for path in paths:
+        name = os.path.basename(path)
+        if name.startswith(("_", ".")) or ":" in name:
+            found = "Spark reads no files whose names begin with '_' or '.' or hold a ':'"
+            raise RequestError(path, found, "Rename the file, and the tar that it lies beside")
+    return ["".join(f"\\{char}" if char in "\\{}[]*?" else char for char in path) for path in paths]

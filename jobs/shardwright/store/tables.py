@@ -42,7 +42,7 @@ SCHEMAS: Mapping[str, str] = {
     SNAPSHOTS: """snapshot_id string, parent_snapshot_id string, operation string, dataset_root string,
         output_root string, settings string, settings_hash string, inputs string, indexed bigint, kept bigint,
         dropped bigint, rejected bigint, exported bigint, drops string, rejects string, unpaired_rows string,
-        columns string, table_versions string, tool_versions string,
+        joins string, columns string, table_versions string, tool_versions string,
         started_at timestamp, committed_at timestamp""",
 }
 
