@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from tests.builders import AB, ROWS, read_samples, sample_members, tree_bytes, write_dataset, write_shard
 from tests.conftest import Outcome
@@ -195,3 +196,12 @@ def test_rejects_name_samples_by_tar_and_key_and_every_sidecar_without_ids(run: 
     assert sorted((Path(row["shard_path"]).name, row["key"] or "") for row in found) == [
         ("0.parquet", ""), ("0.tar", "0001"), ("1.parquet", ""), ("1.tar", "1001"),
     ]  # fmt: skip
+
+
+def test_the_query_of_the_readme_says_what_was_set_aside(run: Run, spark: SparkSession, tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", "s", AB, ROWS[:1])
+    done = run("reshard", tmp_path / "data", tmp_path / "out", "--samples-per-shard", 9, "--on-bad", "quarantine")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    query = readme.split("```sql\n")[1].split("```")[0]
+    query = query.replace("OUTPUT", f"{tmp_path}/out").replace("SNAPSHOT", done.result["snapshot_id"])
+    assert [tuple(row) for row in spark.sql(query).collect()] == [("missing_row", "sample", 1, 1)]

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from shardwright.errors import Problem, ProblemsError, unit_of
 from shardwright.store.tables import REJECTS, SCHEMAS, Tables, append, table_schema
 
-QUARANTINE = "Or pass --on-bad quarantine: the rest goes on without them. Nothing was written."
+QUARANTINE = "Or pass --on-bad quarantine: the rest goes on without them. No output was written."
 _MAX_LISTED = 10_000
 _COLUMNS = [name for name in table_schema(REJECTS) if name not in ("snapshot_id", "unit")]
 
