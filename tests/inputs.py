@@ -309,9 +309,9 @@ def inputs() -> list[Input]:
         Input(
             "44",
             "names that are absolute, hold .. or control characters",
-            [("/a.jpg", JPEG), ("../b.jpg", JPEG), ("c\x1b[31m.jpg", JPEG), ("d.jpg", JPEG)],
+            [("/a.jpg", JPEG), (".//e.jpg", JPEG), ("../b.jpg", JPEG), ("c\x1b[31m.jpg", JPEG), ("d.jpg", JPEG)],
             "d",
-            [("/a", "bad_name"), ("../b", "bad_name"), ("c\x1b[31m", "bad_name")],
+            [("/a", "bad_name"), ("/e", "bad_name"), ("../b", "bad_name"), ("c\x1b[31m", "bad_name")],
         ),
     ]
 

@@ -108,7 +108,7 @@ def test_a_sidecar_with_a_damaged_page_is_named(run: Run, tmp_path: Path) -> Non
     dataset = write_dataset(tmp_path / "da ta", 2)
     path = dataset / "00001.parquet"
     data = bytearray(path.read_bytes())
-    data[4:200] = bytes(196)
+    data[4:200] = bytes(196)  # the first column's pages; rules read others
     path.write_bytes(data)
     done = run("export", dataset, tmp_path / "out", "--where", "aesthetic_score > 0.5")
     found = [(problem["shard"], problem["reason"]) for problem in done.result["problems"]]

@@ -114,7 +114,7 @@ def test_sidecars_alike_to_spark_are_one_scan_that_reads_nothing_unasked(spark: 
     assert "ReadSchema: struct<score:double>" in plan
 
 
-@pytest.mark.parametrize("name", ["_metadata", "shardwright: file path"])
+@pytest.mark.parametrize("name", ["_metadata", "_tmp_metadata_row_index", "shardwright: drop reason"])
 def test_column_names_that_are_taken_are_refused(run: Run, tmp_path: Path, name: str) -> None:
     data = write_dataset(tmp_path / "data", 1)
     table = pq.read_table(data / "00000.parquet")

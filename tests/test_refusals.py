@@ -212,9 +212,19 @@ def test_shards_that_are_no_files_or_have_no_proper_name_are_refused(run: Run, t
     done = run("index", dataset)
     assert (done.code, f"{link}: it is a link that leads nowhere" in done.result["error"]) == (2, True)
     link.unlink()
+    (dataset / "00000.parquet").rename(tmp_path / "aside")
+    (dataset / "00000.parquet").mkdir()
+    done = run("index", dataset)
+    assert (done.code, "00000.parquet: it is a folder" in done.result["error"]) == (2, True)
     (dataset / "\udce9.tar").write_bytes(b"")
     done = run("index", dataset)
     assert (done.code, "\\xe9.tar: its name is not UTF-8" in done.result["error"]) == (2, True)
+
+
+def test_tables_never_lie_among_shards_even_by_default(run: Run, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "out_tables", 1)
+    done = run("reshard", tmp_path / "out_tables", tmp_path / "out", "--samples-per-shard", 9)
+    assert (done.code, "the tables would lie among the shards" in done.result["error"]) == (2, True)
 
 
 def test_a_shard_name_that_can_not_stand_before_keys_is_refused(run: Run, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, Row
@@ -99,8 +100,7 @@ def decide(
         try:
             with run_errors("filter"):
                 pairing = pair_samples(samples, metadata, selection, source, stems, rejects)
-        except UnreadableFileError as error:
-            _require_readable(index, error)
+        except UnreadableFileError:
             raise
         except RunError:
             require_rules_run(metadata, selection)
@@ -113,6 +113,23 @@ def decide(
     return decision
 
 
+@contextmanager
+def sidecars_named(index: Index) -> Iterator[None]:
+    """Name a sidecar whose pages Spark can't read: its footer, which was looked at before, does not tell.
+
+    Raises:
+        ProblemsError: In place of the error of the run.
+    """
+    try:
+        yield
+    except UnreadableFileError as error:
+        if error.path not in {f"{shard_stem(shard['shard_path'])}.parquet" for shard in index.shards}:
+            raise
+        problem = Problem(error.path, None, None, "unreadable", error.cause)
+        remedy = "Its footer is sound, so it can't be set aside. No output was written."
+        raise ProblemsError("sidecars", [problem], remedy) from None
+
+
 def _reject_shards(index: Index, metadata: Metadata | None, rejects: Rejects) -> set[int]:
     """Set whole shards aside; give their ``shard_index``."""
     found = [(shard["shard_index"], problem) for shard in index.shards if (problem := shard_problem(shard))]
@@ -123,14 +140,6 @@ def _reject_shards(index: Index, metadata: Metadata | None, rejects: Rejects) ->
         rejects.add_shard(problem, 0 if is_counted else index.shards[shard_index]["sample_count"])
         rejected |= set() if shard_index is None else {shard_index}
     return rejected
-
-
-def _require_readable(index: Index, error: UnreadableFileError) -> None:
-    """Name a sidecar with damaged pages: its footer, which was looked at before, does not tell."""
-    if error.path in {f"{shard_stem(shard['shard_path'])}.parquet" for shard in index.shards}:
-        problem = Problem(error.path, None, None, "unreadable", error.cause)
-        remedy = "Its footer is sound, so it can't be set aside. Nothing was written."
-        raise ProblemsError("sidecars", [problem], remedy) from None
 
 
 def _with_decisions(samples: DataFrame, decisions: DataFrame | None) -> DataFrame:

@@ -80,7 +80,7 @@ REMEDIES: Mapping[str, str] = {
     "unsupported": "Write the tar again without --sparse",
     "missing_tar": "Fetch the tar, or remove its Parquet file",
     "missing_sidecar": "Put the .parquet of the same name beside the tar",
-    "unreadable": "Fetch or write the Parquet file again",
+    "unreadable": "Fetch the Parquet file again, or write it in a codec and encoding that Spark reads",
     "too_large": "Take the sample out, or split its member",
     "bad_name": "Rename the member to UTF-8 without '..', a leading '/' or control characters",
     "long_name": "Shorten the name, or pass --keys renumber",

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
-from shardwright.decide import Decision, decide
+from shardwright.decide import Decision, decide, sidecars_named
 from shardwright.decisions import filter_inputs, newest_filter
 from shardwright.errors import RequestError
 from shardwright.frames import pairs
@@ -35,7 +35,7 @@ def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selec
     )
     require_selection(metadata, selection)
     tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), None)
-    with ExitStack() as held, indexed(spark, dataset, tables) as index:
+    with ExitStack() as held, indexed(spark, dataset, tables) as index, sidecars_named(index):
         settings = _settings(source, selection, joins)
         settings_hash = digest(settings)
         joined = run_joins(spark, metadata, joins, held)

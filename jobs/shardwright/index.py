@@ -97,6 +97,7 @@ def index_dataset(spark: SparkSession, source: SourceSettings) -> dict[str, Any]
             "shards": len(index.shards),
             "scanned_shards": index.scanned_count,
             "indexed": index.sample_count,
+            "skipped_members": sum(shard["skipped_count"] for shard in index.shards),
             "bytes": index.shard_bytes,
             "seconds": round(time.time() - started, 1),
         }

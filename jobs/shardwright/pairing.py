@@ -12,6 +12,7 @@ from pyspark.sql import types as T
 
 from shardwright.config import Selection, SourceSettings
 from shardwright.errors import RequestError
+from shardwright.format.names import OWN_PREFIX
 from shardwright.frames import pairs
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.joins import with_list_reason
@@ -32,8 +33,8 @@ TROUBLES = {
 _REPEATED = (pairs.DUPLICATE_KEY, pairs.DUPLICATE_ROW)
 _WITHIN_SHARDS = {*_REPEATED, pairs.NULL_ID}
 UNPAIRED = (pairs.FAILED_DOWNLOAD, pairs.REJECTED_SHARD, pairs.UNMATCHED_ROW, pairs.NULL_ID)
-_DROP_REASON = "shardwright: drop reason"
-_ROW_STEM = "shardwright: shard stem"
+_DROP_REASON = f"{OWN_PREFIX}drop reason"
+_ROW_STEM = f"{OWN_PREFIX}shard stem"
 _OURS = (
     *table_schema("samples"),
     *table_schema("exports"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import accumulate
@@ -11,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import DEFAULT_ID_COL, ExportSettings
-from shardwright.decide import decide
+from shardwright.decide import decide, sidecars_named
 from shardwright.decisions import find_decisions, read_decisions
 from shardwright.errors import CountsError, DataError, RequestError, RunError
 from shardwright.files import free_bytes
@@ -69,6 +70,9 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
     sidecar_columns(settings, metadata, {})
     tables = tables_at(source.tables, settings.output)
     index_tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), tables)
+    for place in (tables, index_tables):
+        if not place.in_catalog and os.path.realpath(place.root) == os.path.realpath(dataset.dataset_root):
+            raise RequestError(place.root, "the tables would lie among the shards", "Pass --tables with another folder")
     identity = settings.identity() | {"id_col": metadata.id_col if metadata else DEFAULT_ID_COL}
     inputs = {
         "dataset_root": dataset.dataset_root,
@@ -93,7 +97,7 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
     if settings.selection.decisions:
         decisions = read_decisions(spark, request.index_tables, request.inputs["decisions"])
     rewrites_json = settings.rewrites_json
-    with ExitStack() as held:
+    with sidecars_named(index), ExitStack() as held:
         joined = run_joins(spark, request.metadata, request.joins, held)
         decision = decide(
             index, joined.metadata, settings.selection, source, rewrites_json=rewrites_json, decisions=decisions

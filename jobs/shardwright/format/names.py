@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(r"(?P<control>[\x00-\x1f\x7f])|(?P<root>\A/)|(?:\A|/)\.\.(?:/|\Z)")
+_UNSAFE = re.compile(r"(?P<control>[\x00-\x1f\x7f])|(?P<root>\A(?:\./)*/)|(?:\A|/)\.\.(?:/|\Z)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
+
+# What columns of a frame that are no user's begin with.
+OWN_PREFIX = "shardwright: "
 
 # A tar, and compressed ones, which can't be read in ranges: the index says so of each.
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")

@@ -36,7 +36,7 @@ def sidecar_stem(file_path: Column) -> Column:
     """Name the shard that a sidecar's row lies beside: its file's path without the suffix."""
     # The path is a percent-encoded URI, in which a plus stands for itself.
     decoded = F.url_decode(F.replace(file_path, F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(F.regexp_replace(decoded, "^file:/+", "/"), r"\.parquet$", "")
+    return F.regexp_replace(F.regexp_replace(decoded, "^file:/+", "/"), r"(?i)\.parquet$", "")
 
 
 def tar_stem() -> Column:

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from shardwright.format.names import OWN_PREFIX
 from shardwright.frames.columns import column
 
 # Strings are passed over whole; what is looked for is a call whose first arguments are bare columns.
@@ -17,7 +18,7 @@ _TOKEN = re.compile(
     re.IGNORECASE,
 )
 _BARE_NAME = re.compile(r"\s*(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[A-Za-z_]\w*))\s*")
-_RAW = "raw value of "
+_RAW = f"{OWN_PREFIX}raw value of "
 
 
 def nan_as_null(name: str, kind: T.DataType) -> Column:

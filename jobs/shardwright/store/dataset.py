@@ -64,7 +64,11 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
         raise RequestError(dataset_root, found, "Pass --recursive to take them in, or the sub-folder as the dataset")
     if not tars:
         raise RequestError(dataset_root, "no .tar files", "Pass the folder that holds the dataset's shards")
-    shards = tuple(Shard(index, file, files.get(f"{shard_stem(file.path)}.parquet")) for index, file in enumerate(tars))
+    folders = [f"{shard_stem(file.path)}.parquet" for file in tars if os.path.isdir(f"{shard_stem(file.path)}.parquet")]
+    if folders:
+        raise RequestError(folders[0], "it is a folder, a sidecar is one file", "Write one Parquet file a tar")
+    sidecars = {shard_stem(file.path): file for file in files.values() if file.path.lower().endswith(".parquet")}
+    shards = tuple(Shard(index, file, sidecars.get(shard_stem(file.path))) for index, file in enumerate(tars))
     stems = [shard_stem(file.path) for file in tars]
     if len(set(stems)) < len(stems):
         twin = next(stem for stem in stems if stems.count(stem) > 1)

@@ -55,7 +55,8 @@ def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
     with suppress(ImportError):
         from pyspark.logger import PySparkLogger
 
-        PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+        for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+            PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
     before = {name: spark.conf.get(name, None) for name in (*_SETTINGS, *_COMPILED)}
     for name, value in _SETTINGS.items():
         spark.conf.set(name, value)

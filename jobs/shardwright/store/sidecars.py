@@ -16,12 +16,15 @@ from pyspark.sql import types as T
 
 from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.format.drift import SidecarGroup, group_sidecars, widest_schema
+from shardwright.format.names import OWN_PREFIX
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
 from shardwright.store.dataset import Dataset
 from shardwright.store.types import null_places, own_type, spark_type, widened
 
 # Where a row comes from, in frames of sidecars that drifted apart or were joined with others.
-FILE_PATH, ROW_INDEX = "shardwright: file path", "shardwright: row index"
+FILE_PATH, ROW_INDEX = f"{OWN_PREFIX}file path", f"{OWN_PREFIX}row index"
+# Spark's own: it would read something else than the column.
+_TAKEN = ("_metadata", "_tmp_metadata_row_index")
 # Whether a keep list names a row.
 LISTED = "shardwright: listed"
 
@@ -93,6 +96,8 @@ def _group(schemas: Sequence[tuple[str, pa.Schema]]) -> tuple[pa.Schema, Sequenc
 
 
 def _read_schema(path: str) -> pa.Schema | Problem:
+    if os.path.exists(path) and not os.path.isfile(path):
+        return Problem(path, None, None, "unreadable", "it is no file")  # a pipe would never end
     try:
         return pq.read_schema(path)
     except (pa.ArrowException, FileNotFoundError) as error:
@@ -117,7 +122,7 @@ def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars) -> DataFra
         RequestError: Spark can't read a column or a file, or a column has a name that Spark or we need.
     """
     for name in sidecars.schema.names:
-        if name in ("_metadata", FILE_PATH, ROW_INDEX, LISTED):
+        if name in _TAKEN or name.startswith(OWN_PREFIX):
             raise RequestError(root, f"a column is named '{name}', which is taken", "Rename it")
     for field in sidecars.schema:
         spark_type(field, root)
