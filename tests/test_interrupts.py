@@ -16,7 +16,7 @@ import pytest
 from tests.builders import write_dataset
 from tests.conftest import Outcome
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.proof]
 Run = Callable[..., Outcome]
 
 

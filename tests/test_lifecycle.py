@@ -68,6 +68,7 @@ def test_the_same_export_again_writes_nothing_and_other_settings_are_refused(
     assert (changed.code, "with other inputs: shards was" in changed.result["error"]) == (2, True)
 
 
+@pytest.mark.proof
 def test_an_export_that_fails_at_any_step_is_completed_by_the_same_command(
     run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

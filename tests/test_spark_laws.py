@@ -64,13 +64,12 @@ def test_frames_start_no_job(spark: SparkSession) -> None:
         frame = spark.range(5).withColumnsRenamed({"id": "shard_index"}).withColumn("source_position", F.lit(0))
         with_new_key(with_layout(frame, [0] * 5, 3), 5, 1)
         rows = spark.range(3).select(F.col("id").cast("string").alias("match_key"), F.lit(1.0).alias("score"))
-        flagged = with_drop_reason(rows, {"r": "score > 0"}, "drop_reason").withColumn(
-            "note", F.lit(None).cast("string")
-        )
+        decided = with_drop_reason(rows, {"r": "score > 0"}, "drop_reason")
+        decided = decided.withColumns({"failed": F.lit(False), "bad_flag": F.lit(False)})
         samples = rows.select("match_key", F.lit(0).alias("shard_index"), F.lit(9).alias("written_bytes"))
         none = F.lit(None).cast("string")
         counted = count_outcomes(
-            outcomes(samples.withColumns({"drop_reason": none, "problem": none}), flagged, ["match_key"])
+            outcomes(samples.withColumns({"drop_reason": none, "problem": none}), decided, ["match_key"])
         )
         assert job_count(spark, "frames") == 0
         assert [row["sample_count"] for row in counted.collect()] == [3]
