@@ -15,7 +15,7 @@ import pytest
 
 from shardwright import export, plan
 from shardwright.errors import RunError
-from shardwright.store import output, tables
+from shardwright.store import output, rows
 from tests.builders import (
     read_rows,
     read_samples,
@@ -118,7 +118,7 @@ def test_shards_that_a_crash_of_the_machine_spoilt_are_written_again(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(export, "append_rows", failing_at(1, tables.append_rows))
+        patched.setattr(export, "append_rows", failing_at(1, rows.append_rows))
         assert run("export", dataset, out, *KEEP).code == 3
     whole = tree_bytes(out)
     tar = out / "00001.tar"

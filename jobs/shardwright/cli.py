@@ -89,16 +89,17 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 
 @contextmanager
-def _session() -> Iterator[SparkSession]:
-    """Give a session; Ctrl-C goes on meaning what it means here."""
+def _session(dataset: str = "") -> Iterator[SparkSession]:
+    """Give a session fit for a dataset's metadata; Ctrl-C goes on meaning what it means here."""
     # A JVM that is interrupted while it starts would live on: what comes in meanwhile is heard once it has started.
     heard: list[int] = []
     for number in _SIGNALS:
         signal.signal(number, lambda sent, _: heard.append(sent))
     # Spark is imported once the words are known to be right, and the verbs while the JVM starts.
+    from shardwright.store.dataset import sidecar_bytes
     from shardwright.store.session import session, starting_session
 
-    with starting_session() as starting:
+    with starting_session(sidecar_bytes(dataset)) as starting:
         import_module("shardwright.export")
     with session(starting.result()) as spark:
         _stop_on_signals()
@@ -131,10 +132,11 @@ def cli() -> None:
 @options.verb
 def index_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Read every tar's headers and remember where each sample lies."""
-    with _session() as spark:
+    source = SourceSettings(absolute(dataset), **words)
+    with _session(source.dataset) as spark:
         from shardwright.index import index_dataset
 
-        return index_dataset(spark, SourceSettings(absolute(dataset), **words))
+        return index_dataset(spark, source)
 
 
 @cli.command("filter")
@@ -148,7 +150,7 @@ def filter_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Store which samples stay and why the others do not; copy nothing."""
     selection = _selection(words)
     source = SourceSettings(absolute(dataset), **words)
-    with _session() as spark:
+    with _session(source.dataset) as spark:
         from shardwright.filter import filter_dataset
 
         return filter_dataset(spark, source, selection)
@@ -202,10 +204,11 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
             "save-metadata", "no PATH was given, and there is nothing new to write", "Pass a folder for the copy"
         )
     names = [name.strip() for name in columns.split(",")] if columns else None
-    with _session() as spark:
+    source = SourceSettings(absolute(dataset), **words)
+    with _session(source.dataset) as spark:
         from shardwright.save_metadata import save_metadata
 
-        return save_metadata(spark, SourceSettings(absolute(dataset), **words), absolute(path), names)
+        return save_metadata(spark, source, absolute(path), names)
 
 
 @cli.command("verify")
@@ -217,10 +220,11 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 @options.verb
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
-    with _session() as spark:
+    root = absolute(output)
+    with _session(root) as spark:
         from shardwright.verify import verify_output
 
-        return verify_output(spark, absolute(output), tables, deep=deep)
+        return verify_output(spark, root, tables, deep=deep)
 
 
 @cli.command("history")
@@ -238,7 +242,7 @@ def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
     source_words = {name: words.pop(name) for name in _SOURCE_WORDS if name in words}
     source = SourceSettings(absolute(words.pop("dataset")), **source_words)
     settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
-    with _session() as spark:
+    with _session(source.dataset) as spark:
         from shardwright.export import export_dataset
 
         return export_dataset(spark, settings)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
@@ -16,6 +16,7 @@ from shardwright.frames import pairs
 from shardwright.index import Index, shard_problem
 from shardwright.metadata import Metadata
 from shardwright.pairing import TROUBLES, UNPAIRED, pair_samples, require_rules_run
+from shardwright.proof import Count
 from shardwright.rejects import Rejects
 from shardwright.store.dataset import shard_stem
 from shardwright.store.session import fit_to_rows, run_errors
@@ -25,45 +26,40 @@ class Decision(NamedTuple):
     """What becomes of every sample.
 
     ``paired`` has a row a sound sample: the index's columns, ``drop_reason`` (null: the sample is kept)
-    and the metadata columns under the names of ``columns``. ``counts`` has the rows of
-    `pairs.count_outcomes`, O(shards). ``rejects`` are what is wrong.
+    and the metadata columns under the names of ``columns``. ``counts`` say so by shard, O(shards).
+    ``rejects`` are what is wrong.
     """
 
     paired: DataFrame
     columns: Mapping[str, str]
-    counts: Sequence[Row]
+    counts: Sequence[Count]
     rejects: Rejects
 
     def total(self, outcome: str) -> int:
         """Count the samples with an outcome."""
-        return sum(row["sample_count"] for row in self.counts if row["outcome"] == outcome)
+        return sum(count.sample_count for count in self.counts if count.outcome == outcome)
 
     def kept_by_shard(self, shard_count: int) -> list[int]:
         """Count the kept samples of each source shard, by ``shard_index``."""
-        kept = {row["shard_index"]: row["sample_count"] for row in self.counts if row["outcome"] == pairs.KEPT}
+        kept = {count.shard_index: count.sample_count for count in self.counts if count.outcome == pairs.KEPT}
         return [kept.get(index, 0) for index in range(shard_count)]
-
-    @property
-    def kept_bytes(self) -> int:
-        """What the kept samples take in our tars; an id that changes a JSON member's length is not foreseen."""
-        return sum(row["written_bytes"] for row in self.counts if row["outcome"] == pairs.KEPT)
 
     @property
     def drops(self) -> dict[str, int]:
         """Count the dropped samples by reason."""
         reasons: Counter[str] = Counter()
-        for row in self.counts:
-            if row["outcome"] == pairs.DROPPED:
-                reasons[row["drop_reason"]] += row["sample_count"]
+        for count in self.counts:
+            if count.drop_reason is not None and count.outcome == pairs.DROPPED:
+                reasons[count.drop_reason] += count.sample_count
         return dict(sorted(reasons.items()))
 
     @property
     def unpaired_rows(self) -> dict[str, int]:
         """Count the rows that have no sample, by what became of them."""
         rows: Counter[str] = Counter()
-        for row in self.counts:
-            if row["outcome"] in UNPAIRED:
-                rows[row["outcome"]] += row["row_count"]
+        for count in self.counts:
+            if count.outcome in UNPAIRED:
+                rows[count.outcome] += count.row_count
         return dict(sorted(rows.items()))
 
 
@@ -96,10 +92,13 @@ def decide(
     if metadata is None:
         decision = _decide_alone(samples, rejects)
     else:
-        stems = [shard_stem(shard["shard_path"]) for shard in index.shards if shard["shard_index"] in rejected]
+        paths = [(shard["shard_index"], shard["shard_path"]) for shard in index.shards]
+        shards = {shard_stem(path): (shard_index, path) for shard_index, path in paths}
         try:
             with run_errors("filter"):
-                pairing = pair_samples(samples, metadata, selection, source, stems, rejects)
+                pairing = pair_samples(samples, metadata, selection, source, shards, rejected)
+                if pairing.troubled is not None:
+                    rejects.add(pairing.troubled)
         except UnreadableFileError:
             raise
         except RunError:
@@ -157,7 +156,7 @@ def _with_decisions(samples: DataFrame, decisions: DataFrame | None) -> DataFram
 def _reject_unsound(samples: DataFrame, decision: Decision) -> None:
     """Set aside the samples in which a problem was found before they were paired."""
     ordinary = {pairs.KEPT, pairs.DROPPED, *UNPAIRED, *TROUBLES} - {pairs.DUPLICATE_KEY}
-    if all(row["outcome"] in ordinary for row in decision.counts):
+    if all(count.outcome in ordinary for count in decision.counts):
         return
     decision.rejects.add(pairs.unsound_samples(samples))
 
@@ -167,5 +166,5 @@ def _decide_alone(samples: DataFrame, rejects: Rejects) -> Decision:
     outcome = F.when(F.col("drop_reason").isNull(), pairs.KEPT).otherwise(pairs.DROPPED)
     decided = samples.withColumns({"outcome": F.coalesce("problem", outcome), "samples": F.lit(1), "rows": F.lit(0)})
     with run_errors("filter"):
-        counts = pairs.count_outcomes(decided).collect()
+        counts = [Count(*row) for row in pairs.count_outcomes(decided).collect()]
     return Decision(samples.filter(F.col("problem").isNull()), {}, counts, rejects)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
+from typing import Any
 
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.errors import RequestError
 from shardwright.index import index_id
 from shardwright.store.dataset import Dataset, digest, sidecar_identities
+from shardwright.store.rows import read_rows
 from shardwright.store.tables import DECISIONS, SNAPSHOTS, Tables
 
 
@@ -26,15 +29,16 @@ def find_decisions(spark: SparkSession, tables: Tables, wanted: str, dataset: Da
     return str(found["snapshot_id"])
 
 
-def newest_filter(spark: SparkSession, tables: Tables, dataset: Dataset, snapshot_id: str | None = None) -> Row | None:
+def newest_filter(
+    spark: SparkSession, tables: Tables, dataset: Dataset, snapshot_id: str | None = None
+) -> dict[str, Any] | None:
     """Find the snapshot of the last filter, or of a given one, that ran on a dataset as it is now."""
     if not tables.exists(spark, DECISIONS):
         return None
-    is_wanted = (F.col("operation") == "filter") & (F.col("parent_snapshot_id") == index_id(dataset))
-    is_wanted &= F.col("inputs") == json.dumps(filter_inputs(dataset))
-    if snapshot_id is not None:
-        is_wanted &= F.col("snapshot_id") == snapshot_id
-    return tables.read(spark, SNAPSHOTS).filter(is_wanted).orderBy(F.desc("committed_at")).head()
+    wanted = {"operation": "filter", "parent_snapshot_id": index_id(dataset)}
+    wanted |= {"inputs": json.dumps(filter_inputs(dataset))} | ({"snapshot_id": snapshot_id} if snapshot_id else {})
+    found = read_rows(spark, tables, SNAPSHOTS, **wanted)
+    return max(found, key=itemgetter("committed_at"), default=None)
 
 
 def filter_inputs(dataset: Dataset) -> dict[str, str]:

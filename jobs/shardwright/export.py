@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
+from operator import itemgetter
 from typing import Any
 
 from pyspark.sql import Row, SparkSession
@@ -16,6 +17,7 @@ from pyspark.sql import functions as F
 from shardwright.config import ExportSettings
 from shardwright.errors import CountsError, DataError
 from shardwright.frames.columns import column
+from shardwright.frames.spread import spread
 from shardwright.index import indexed
 from shardwright.metadata import Metadata, sidecar_columns
 from shardwright.plan import Request, make_plan, resolve_request
@@ -30,19 +32,14 @@ from shardwright.store.output import (
     require_same,
     staging_folder,
 )
-from shardwright.store.session import run_errors
-from shardwright.store.tables import (
-    EXPORTS,
-    MANIFEST,
-    SAMPLES,
-    SHARDS,
-    SNAPSHOTS,
-    append_rows,
-    find_snapshot,
-)
+from shardwright.store.rows import append_rows, find_snapshot, read_rows
+from shardwright.store.session import run_errors, task_count
+from shardwright.store.tables import EXPORTS, MANIFEST, SAMPLES, SHARDS, SNAPSHOTS
 from shardwright.store.types import spark_schema
 from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
+# Enough for a core that is done to find another, few enough for their start not to count.
+_TASKS_PER_CORE = 16
 # A shuffle of more partitions costs more than uneven tasks do.
 _MAX_TASKS = 10_000
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "rejects", "unpaired_rows", "joins")
@@ -122,13 +119,10 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> li
     )
     needed = {column.source for column in job.columns}
     pointers = ["shard_id", "position", "key", "source_shard", "member_exts", "payload_offsets", "payload_bytes"]
-    rows = (
-        request.tables.read(spark, EXPORTS)
-        .filter(F.col("snapshot_id") == request.snapshot_id)
-        .select(*pointers, *map(column, sorted(needed - set(pointers))))
-        .repartition(min(plan["shard_count"], _MAX_TASKS), "shard_id")
-        .sortWithinPartitions("shard_id", "position")
-    )
+    stored = request.tables.read(spark, EXPORTS).filter(F.col("snapshot_id") == request.snapshot_id)
+    stored = stored.select(*pointers, *map(column, sorted(needed - set(pointers))))
+    tasks = min(task_count(spark, plan["shard_count"], _TASKS_PER_CORE), _MAX_TASKS)
+    rows = spread(stored, "shard_id", plan["shard_count"], tasks).sortWithinPartitions("shard_id", "position")
     started = time.time()
     try:
         with (
@@ -201,8 +195,8 @@ def _manifest_of(
 ) -> dict[str, Any]:
     """Give ``manifest.json`` from the row of ``snapshots`` and the rows of ``manifest``."""
     if rows is None:
-        stored = request.tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == snapshot["snapshot_id"])
-        rows = [row.asDict() for row in stored.orderBy("shard_id").collect()] if snapshot["exported"] else []
+        stored = read_rows(spark, request.tables, MANIFEST, snapshot_id=snapshot["snapshot_id"])
+        rows = sorted(stored, key=itemgetter("shard_id"))
     return {
         **{name: json.loads(value or "{}") if name in _JSON else value for name, value in snapshot.items()},
         **{name: snapshot[name].isoformat() for name in ("started_at", "committed_at")},

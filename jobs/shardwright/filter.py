@@ -20,8 +20,9 @@ from shardwright.metadata import load_metadata, require_selection, rows_needed_f
 from shardwright.rejects import QUARANTINE
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import digest, list_dataset
+from shardwright.store.rows import append_rows
 from shardwright.store.session import run_errors
-from shardwright.store.tables import DECISIONS, SNAPSHOTS, append, append_rows, tables_at
+from shardwright.store.tables import DECISIONS, SNAPSHOTS, append, tables_at
 
 
 def filter_dataset(spark: SparkSession, source: SourceSettings, selection: Selection) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _counts(index: Index, decision: Decision, joined: Joined) -> dict[str, Any]:
         "rejected": decision.rejects.sample_count,
         "drops": decision.drops,
         "rejects": dict(sorted(decision.rejects.counts.items())),
-        "joins": joined.counts(decision.paired, decision.columns),
+        "joins": joined.counts(decision.paired.filter(F.col("drop_reason").isNull()), decision.columns),
     }
 
 

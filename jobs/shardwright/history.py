@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from operator import itemgetter
 from typing import Any
 
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from shardwright.errors import RequestError
 from shardwright.files import absolute
 from shardwright.store.output import read_output
+from shardwright.store.rows import read_rows
 from shardwright.store.tables import SNAPSHOTS, Tables, named_tables, tables_at
 
 _COLUMNS = (
@@ -33,7 +34,7 @@ def list_history(spark: SparkSession, output_or_tables: str) -> dict[str, Any]:
         RequestError: No snapshots are recorded there.
     """
     tables = _find_tables(spark, output_or_tables)
-    rows = tables.read(spark, SNAPSHOTS).orderBy(F.desc("committed_at")).select(*_COLUMNS).collect()
+    rows = sorted(read_rows(spark, tables, SNAPSHOTS), key=itemgetter("committed_at"), reverse=True)
     return {"tables": tables.root, "snapshots": [{name: _plain(row[name]) for name in _COLUMNS} for row in rows]}
 
 

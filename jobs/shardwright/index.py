@@ -19,6 +19,7 @@ from shardwright.frames.pairs import only_in_sound_shards, unsound_samples
 from shardwright.rejects import Rejects
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
+from shardwright.store.rows import append_rows, find_snapshot, read_rows
 from shardwright.store.session import task_count
 from shardwright.store.tables import (
     REJECTS,
@@ -27,8 +28,6 @@ from shardwright.store.tables import (
     SNAPSHOTS,
     Tables,
     append,
-    append_rows,
-    find_snapshot,
     tables_at,
 )
 from shardwright.store.types import spark_schema
@@ -203,16 +202,13 @@ def _sample_columns(scanned: DataFrame) -> DataFrame:
 
 def _known_shards(spark: SparkSession, tables: Tables, dataset: Dataset) -> dict[FileInfo, dict[str, Any]]:
     """Give the committed rows of shards that have not changed, by file."""
-    if not tables.exists(spark, SHARDS) or not tables.exists(spark, SNAPSHOTS):
-        return {}
-    committed = tables.read(spark, SNAPSHOTS).select("snapshot_id")
-    rows = (
-        tables.read(spark, SHARDS)
-        .filter(F.col("dataset_root") == dataset.dataset_root)
-        .join(F.broadcast(committed), on="snapshot_id", how="left_semi")
-        .collect()
-    )
-    stored = {FileInfo(row["shard_path"], row["shard_bytes"], row["modified_ns"]): row.asDict() for row in rows}
+    committed = {row["snapshot_id"] for row in read_rows(spark, tables, SNAPSHOTS)}
+    rows = read_rows(spark, tables, SHARDS, dataset_root=dataset.dataset_root)
+    stored = {
+        FileInfo(row["shard_path"], row["shard_bytes"], row["modified_ns"]): row
+        for row in rows
+        if row["snapshot_id"] in committed
+    }
     return {shard.file: stored[shard.file] for shard in dataset.shards if shard.file in stored}
 
 

@@ -35,7 +35,7 @@ _LONGEST = 1 << 30
 
 
 class Kept(NamedTuple):
-    """The samples that an export writes, and how many and how large they are.
+    """The samples that an export writes.
 
     ``rows`` are those of `Decision.paired`, with ``new_key`` unless samples are numbered anew;
     ``by_shard`` counts them by ``shard_index``.
@@ -43,7 +43,11 @@ class Kept(NamedTuple):
 
     rows: DataFrame
     by_shard: list[int]
-    total_bytes: int
+
+    def count_bytes(self) -> int:
+        """Add up what they take in our tars; an id that changes a JSON member's length is not foreseen."""
+        (found,) = self.rows.agg(F.sum("written_bytes")).collect()
+        return found[0] or 0
 
 
 def keep_sound(settings: ExportSettings, dataset: Dataset, index: Index, decision: Decision, held: ExitStack) -> Kept:
@@ -67,10 +71,9 @@ def keep_sound(settings: ExportSettings, dataset: Dataset, index: Index, decisio
     if settings.keys != "renumber":
         rows = _without_twins(rows, decision)
     if decision.rejects.sample_count == before:
-        return Kept(rows, decision.kept_by_shard(len(dataset.shards)), decision.kept_bytes)
-    counts = rows.groupBy("shard_index").agg(F.count("key"), F.sum("written_bytes")).collect()
-    by_shard = {row[0]: row[1] for row in counts}
-    return Kept(rows, [by_shard.get(index, 0) for index in range(len(dataset.shards))], sum(row[2] for row in counts))
+        return Kept(rows, decision.kept_by_shard(len(dataset.shards)))
+    by_shard = {row[0]: row[1] for row in rows.groupBy("shard_index").count().collect()}
+    return Kept(rows, [by_shard.get(index, 0) for index in range(len(dataset.shards))])
 
 
 def require_checks(settings: ExportSettings, dataset: Dataset, metadata: Metadata | None) -> None:

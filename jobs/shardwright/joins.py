@@ -37,9 +37,9 @@ class Joined(NamedTuple):
     unjoined: Mapping[str, int]
     listed: Listed | None
 
-    def counts(self, paired: DataFrame, columns: Mapping[str, str]) -> dict[str, int]:
-        """Count what found no partner, once samples are paired as `Decision` has them."""
-        return {**self.unjoined, **(self.listed.counts(paired, columns) if self.listed else {})}
+    def counts(self, kept: DataFrame, columns: Mapping[str, str]) -> dict[str, int]:
+        """Count what found no partner, once it is known which samples stay."""
+        return {**self.unjoined, **(self.listed.counts(kept, columns) if self.listed else {})}
 
 
 def open_joins(

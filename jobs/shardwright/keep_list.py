@@ -42,12 +42,12 @@ class Listed(NamedTuple):
     entry_count: int
     distinct_count: int
 
-    def counts(self, paired: DataFrame, columns: Mapping[str, str]) -> dict[str, int]:
+    def counts(self, kept: DataFrame, columns: Mapping[str, str]) -> dict[str, int]:
         """Count the entries, and those that name no sample that is kept.
 
         Args:
-            paired: The samples with their rows, as `Decision` has them.
-            columns: The names of metadata columns in it.
+            kept: The samples that stay, with their rows.
+            columns: The names of metadata columns in them.
         """
         join_on, metadata = self.listing.join_on, self.metadata
         kind = metadata.frame.schema[join_on].dataType
@@ -55,7 +55,7 @@ class Listed(NamedTuple):
         value = join_value(name, kind, self.listing.keep_list.kind)
         # Every kept sample's value is an entry: what is missing among them is unmatched.
         with run_errors("keep list"):
-            (found,) = paired.filter(F.col("drop_reason").isNull()).agg(F.count_distinct(value)).collect()
+            (found,) = kept.agg(F.count_distinct(value)).collect()
         unmatched = self.distinct_count - found[0]
         if unmatched:
             log(f"keep list: {unmatched:,} of {self.distinct_count:,} entries name no sample that is kept")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -18,7 +19,7 @@ from shardwright.frames.columns import column, table_columns
 from shardwright.frames.joins import with_list_reason
 from shardwright.frames.rules import is_bad_flag, with_drop_reason, with_flag_reason
 from shardwright.metadata import Metadata
-from shardwright.rejects import Rejects
+from shardwright.proof import Count, Proof, prove_pairs
 from shardwright.store.sidecars import LISTED, file_path
 from shardwright.store.tables import table_schema
 
@@ -31,10 +32,12 @@ TROUBLES = {
     pairs.BAD_FLAG: "the flag is neither 0 nor 1",
 }
 _REPEATED = (pairs.DUPLICATE_KEY, pairs.DUPLICATE_ROW)
+# From here on an exchange is worth planning; less is joined as Spark finds best.
+_MANY_SAMPLES = 200_000
 _WITHIN_SHARDS = {*_REPEATED, pairs.NULL_ID}
 UNPAIRED = (pairs.FAILED_DOWNLOAD, pairs.REJECTED_SHARD, pairs.UNMATCHED_ROW, pairs.NULL_ID)
 _DROP_REASON = f"{OWN_PREFIX}drop reason"
-_ROW_STEM = f"{OWN_PREFIX}shard stem"
+_PLACE = f"{OWN_PREFIX}place"
 _OURS = (
     *table_schema("samples"),
     *table_schema("exports"),
@@ -48,15 +51,17 @@ _OURS = (
     "rank",
     pairs.MATCH,
     pairs.STEM,
+    pairs.FILE,
 )
 
 
 class Pairing(NamedTuple):
-    """Samples with their rows: as `Decision` has them."""
+    """Samples with their rows, as `Decision` has them, and what did not pair, as rows of ``rejects``."""
 
     paired: DataFrame
     columns: Mapping[str, str]
-    counts: Sequence[Row]
+    counts: Sequence[Count]
+    troubled: DataFrame | None = None
 
 
 def pair_samples(
@@ -64,50 +69,108 @@ def pair_samples(
     metadata: Metadata,
     selection: Selection,
     source: SourceSettings,
-    rejected_stems: Sequence[str],
-    rejects: Rejects,
+    shards: Mapping[str, tuple[int, str]],
+    rejected: Collection[int],
 ) -> Pairing:
-    """Pair by key, within shards where keys are not unique over the dataset; what does not pair is rejected."""
+    """Pair by key, within shards where keys are not unique over the dataset.
+
+    Args:
+        shards: ``shard_index`` and ``shard_path`` by stem.
+        rejected: The shards that are set aside.
+    """
     columns = table_columns((name for name in metadata.names if name != metadata.id_col), _OURS)
     id_type = metadata.frame.schema[metadata.id_col].dataType
     index_columns = [name for name in samples.columns if name != "drop_reason"]
-    samples = samples.withColumns({pairs.MATCH: pairs.match_key("key", id_type), pairs.STEM: pairs.tar_stem()})
-    troubles = dict(TROUBLES)
-    if source.unmatched_rows == "ignore":
-        del troubles[pairs.UNMATCHED_ROW]
+    samples = samples.withColumn(pairs.MATCH, pairs.match_key("key", id_type))
+    if not rejected:
+        rows = _rows(metadata, selection, columns, pairs.FILE)
+        by_number = not isinstance(id_type, T.StringType)
+        proof = prove_pairs(samples, rows, shards, by_number=by_number)
+        if proof is not None:
+            paired = _paired_within_shards(samples, rows, proof, by_number=by_number)
+            return Pairing(_selected(paired, index_columns, columns), columns, proof.counts)
+    rejected_stems = [stem for stem, (shard_index, _) in shards.items() if shard_index in rejected]
+    is_normal = {pairs.UNMATCHED_ROW} if source.unmatched_rows == "ignore" else set()
+    troubles = {outcome: detail for outcome, detail in TROUBLES.items() if outcome not in is_normal}
+    rows_at = partial(_rows, metadata, selection, columns)
+    paired, counts, troubled = _pair_by_key(
+        samples.withColumn(pairs.STEM, pairs.tar_stem()), rows_at, rejected_stems, troubles
+    )
+    return Pairing(_selected(paired, index_columns, columns), columns, counts, troubled)
+
+
+def _pair_by_key(
+    samples: DataFrame,
+    rows_at: Callable[..., DataFrame],
+    rejected_stems: Sequence[str],
+    troubles: Mapping[str, str],
+) -> tuple[DataFrame, list[Count], DataFrame | None]:
+    """Bring every key's samples and rows together; give the pairs, what became of the keys, and what is wrong.
+
+    Args:
+        rows_at: `_rows` by place.
+        troubles: What is wrong, by outcome.
+    """
     # Keys that are unique over the dataset need no shard to pair by; whether they are, only all shards tell.
     on = [pairs.STEM, pairs.MATCH] if rejected_stems else [pairs.MATCH]
-    outcomes = pairs.outcomes(samples, _rows(metadata, selection, columns, on), on, rejected_stems)
-    counts = pairs.count_outcomes(outcomes).collect()
+    outcomes = pairs.outcomes(samples, rows_at(*on[:-1]), on, rejected_stems)
+    counts = _collect(outcomes)
     found = _outcomes(counts)
+    troubled = None
     if found & troubles.keys():
         on = [pairs.STEM, pairs.MATCH] if found & _WITHIN_SHARDS else on
-        rows = _rows(metadata, selection, columns, [pairs.STEM, pairs.MATCH])
-        outcomes = pairs.outcomes(samples, rows, on, rejected_stems)
-        counts = pairs.count_outcomes(outcomes).collect()
+        outcomes = pairs.outcomes(samples, rows_at(pairs.STEM), on, rejected_stems)
+        counts = _collect(outcomes)
         found = _outcomes(counts)
         if found & troubles.keys():
-            rejects.add(pairs.troubled_keys(outcomes, troubles))
-    rows = _rows(metadata, selection, columns, on).withColumnRenamed("drop_reason", "row_drop_reason")
-    joined = samples.filter(F.col("problem").isNull()).join(rows, on=on, how="inner")
+            troubled = pairs.troubled_keys(outcomes, troubles)
+    joined = _joined(samples, rows_at(*on[:-1]), on)
     unsound = found & {*_REPEATED, pairs.BAD_FLAG}
     if unsound:
         joined = joined.join(outcomes.filter(F.col("outcome").isin(sorted(unsound))), on=on, how="left_anti")
+    return joined, counts, troubled
+
+
+def _paired_within_shards(samples: DataFrame, rows: DataFrame, proof: Proof, *, by_number: bool) -> DataFrame:
+    """Join what is proven to meet, shard by shard: the layout, which counts within shards, moves no row again."""
+    # What the rows' side brings, of which most is dropped before, is not moved with the samples.
+    samples = samples.drop("shard_path") if by_number else samples.drop("shard_path", "key")
+    rows = pairs.with_shard(rows.filter(~F.col("failed")) if proof.failed_count else rows, proof.files)
+    if sum(count.sample_count for count in proof.counts) >= _MANY_SAMPLES:
+        samples, rows = samples.repartition("shard_index"), rows.repartition("shard_index")
+    joined = _joined(samples, rows, ["shard_index", pairs.MATCH])
+    return joined if by_number else joined.withColumn("key", F.col(pairs.MATCH))
+
+
+def _joined(samples: DataFrame, rows: DataFrame, on: Sequence[str]) -> DataFrame:
+    sound = samples.filter(F.col("problem").isNull())
+    return sound.join(rows.withColumnRenamed("drop_reason", "row_drop_reason"), on=list(on), how="inner")
+
+
+def _selected(joined: DataFrame, index_columns: Sequence[str], columns: Mapping[str, str]) -> DataFrame:
     reason = F.coalesce("drop_reason", "row_drop_reason").alias("drop_reason")
-    paired = joined.select(*index_columns, *map(column, columns.values()), reason)
-    return Pairing(paired, columns, counts)
+    return joined.select(*index_columns, *map(column, columns.values()), reason)
 
 
-def _outcomes(counts: Sequence[Row]) -> set[str]:
-    return {row["outcome"] for row in counts}
+def _collect(outcomes: DataFrame) -> list[Count]:
+    return [Count(*row) for row in pairs.count_outcomes(outcomes).collect()]
 
 
-def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], on: Collection[str]) -> DataFrame:
-    """Give the rows with ``on``, ``drop_reason``, ``failed``, ``bad_flag`` and the columns under their table names."""
+def _outcomes(counts: Sequence[Count]) -> set[str]:
+    return {count.outcome for count in counts}
+
+
+def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], place: str | None = None) -> DataFrame:
+    """Give the rows with their match keys, drop reasons, ``failed``, ``bad_flag`` and the columns as tables name them.
+
+    Args:
+        place: Adds where rows lie: `pairs.FILE` or `pairs.STEM`.
+    """
     frame = metadata.frame
     id_type = frame.schema[metadata.id_col].dataType
-    if pairs.STEM in on:
-        frame = frame.withColumn(_ROW_STEM, pairs.sidecar_stem(file_path(frame)))
+    if place is not None:
+        file = file_path(frame)
+        frame = frame.withColumn(_PLACE, pairs.sidecar_stem(file) if place == pairs.STEM else file)
     if selection.filter_column is not None:
         flagged = with_flag_reason(frame, selection.filter_column, _DROP_REASON)
     elif selection.keep_list is not None:
@@ -115,7 +178,7 @@ def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], 
     else:
         flagged = with_drop_reason(frame, selection.rules, _DROP_REASON)
     return flagged.select(
-        *(column(_ROW_STEM).alias(name) for name in on if name == pairs.STEM),
+        *([] if place is None else [column(_PLACE).alias(place)]),
         pairs.match_key(metadata.id_col, id_type).alias(pairs.MATCH),
         column(_DROP_REASON).alias("drop_reason"),
         _failed_download(metadata.frame).alias("failed"),

@@ -21,7 +21,7 @@ from shardwright.frames import pairs
 from shardwright.frames.columns import column
 from shardwright.frames.layout import with_layout, with_new_key
 from shardwright.index import Index, choose_index_tables
-from shardwright.inspection import keep_sound, require_checks
+from shardwright.inspection import Kept, keep_sound, require_checks
 from shardwright.joins import Joins, open_joins, run_joins
 from shardwright.metadata import (
     Metadata,
@@ -119,9 +119,9 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
             "unpaired_rows": decision.unpaired_rows,
             "drops": decision.drops,
             "rejects": dict(sorted(rejects.counts.items())),
-            "joins": joined.counts(decision.paired, decision.columns),
+            "joins": joined.counts(kept.rows, decision.columns),
             "shard_count": shard_count,
-            "planned_bytes": kept.total_bytes,
+            "planned_bytes": _planned_bytes(request, index, kept),
             "columns": dict(decision.columns),
         }
         _require_possible(request, plan)
@@ -139,6 +139,12 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
                     append(request.tables, EXPORTS, rows, request.snapshot_id, provenance)
             log(f"export: planned {kept_count:,} samples in {shard_count:,} shards")
     return plan
+
+
+def _planned_bytes(request: Request, index: Index, kept: Kept) -> int:
+    """Say what the tars will take; where the source itself would fit, it stands for them, and nobody adds up."""
+    fits = index.shard_bytes <= free_bytes(request.output_root)
+    return index.shard_bytes if fits and not request.settings.dry_run else kept.count_bytes()
 
 
 def _require_possible(request: Request, plan: Mapping[str, Any]) -> None:
@@ -167,7 +173,7 @@ def _require_possible(request: Request, plan: Mapping[str, Any]) -> None:
 
 
 def _export_rows(request: Request, placed: DataFrame, columns: Mapping[str, str]) -> DataFrame:
-    """Give the rows of ``exports``."""
+    """Give the rows of ``exports``, ordered within partitions: the layout ranks them in the order that it gives."""
     settings = request.settings
     if settings.keys == "renumber":
         placed = with_new_key(placed, settings.shard_digits, position_digits(settings.samples_per_shard))
@@ -185,4 +191,4 @@ def _export_rows(request: Request, placed: DataFrame, columns: Mapping[str, str]
         "payload_offsets",
         "payload_bytes",
         *map(column, columns.values()),
-    ).sortWithinPartitions("shard_id", "position")
+    )

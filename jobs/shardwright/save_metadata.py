@@ -28,9 +28,10 @@ from shardwright.store.dataset import (
     shard_stem,
     sidecar_identities,
 )
+from shardwright.store.rows import append_rows
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.sidecars import count_rows, file_path, row_index
-from shardwright.store.tables import SNAPSHOTS, append_rows, tables_at
+from shardwright.store.tables import SNAPSHOTS, tables_at
 from shardwright.store.types import spark_schema
 from shardwright.tasks.save import SAVED, SaveJob, copy_sidecars, save_sidecars
 

@@ -27,6 +27,7 @@ from shardwright.format.names import position_digits, shard_name
 from shardwright.frames.columns import column
 from shardwright.reporting import log
 from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, list_strays, read_output
+from shardwright.store.rows import read_rows
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_at
 from shardwright.store.types import spark_schema
@@ -165,11 +166,11 @@ def _check_unique(keys: DataFrame) -> list[Problem]:
 def _check_tables(spark: SparkSession, tables: Tables, manifest: Mapping[str, Any], job: CheckJob) -> list[Problem]:
     """Compare the manifest with the tables, and every shard with the rows of ``exports``."""
     snapshot_id = manifest["snapshot_id"]
-    found = tables.read(spark, SNAPSHOTS).filter(F.col("snapshot_id") == snapshot_id).limit(2).collect()
+    found = read_rows(spark, tables, SNAPSHOTS, snapshot_id=snapshot_id)
     name = tables.name(SNAPSHOTS)
     if not found:
         return [Problem(name, None, None, "missing_snapshot", f"no committed snapshot '{snapshot_id}'")]
-    problems = list(_check_snapshot(name, found[0].asDict(), manifest))
+    problems = list(_check_snapshot(name, found[0], manifest))
     if len(found) > 1:
         problems.append(Problem(name, None, None, "wrong_manifest", f"snapshot '{snapshot_id}' has several rows"))
     if not job.shards:
@@ -192,8 +193,8 @@ def _check_snapshot(name: str, snapshot: Mapping[str, Any], manifest: Mapping[st
 
 
 def _check_manifest(spark: SparkSession, tables: Tables, manifest: Mapping[str, Any]) -> Iterator[Problem]:
-    stored = tables.read(spark, MANIFEST).filter(F.col("snapshot_id") == manifest["snapshot_id"]).collect()
-    rows = {row["shard_name"]: row.asDict() for row in stored}
+    stored = read_rows(spark, tables, MANIFEST, snapshot_id=manifest["snapshot_id"])
+    rows = {row["shard_name"]: row for row in stored}
     for shard_id, shard in enumerate(manifest["shards"]):
         name = shard["shard_name"]
         path = os.path.join(manifest["output_root"], f"{name}.tar")

@@ -12,7 +12,7 @@ from pyspark.sql import types as T
 from shardwright.format.names import SHARD_SUFFIXES
 from shardwright.frames.columns import column
 
-MATCH, STEM = "match_key", "shard_stem"
+MATCH, STEM, FILE = "match_key", "shard_stem", "sidecar_file"
 
 # What became of a key; beside these, the problem that the index found in its sample.
 KEPT, DROPPED = "kept", "dropped"
@@ -44,6 +44,13 @@ def tar_stem() -> Column:
     return F.regexp_replace("shard_path", _SUFFIX, "")
 
 
+def with_shard(rows: DataFrame, files: Mapping[str, tuple[int, str]]) -> DataFrame:
+    """Put ``shard_index`` and ``shard_path`` in the place of `FILE`, the sidecar's; rows of others are left out."""
+    schema = f"{FILE} string, shard_index bigint, shard_path string"
+    named = rows.sparkSession.createDataFrame([(file, *shard) for file, shard in files.items()], schema)
+    return rows.join(F.broadcast(named), on=FILE, how="inner").drop(FILE)
+
+
 def only_in_sound_shards(samples: DataFrame, unsound: Collection[int]) -> DataFrame:
     """Remove the samples of shards that are set aside, by ``shard_index``."""
     return samples.filter(~F.col("shard_index").isin(sorted(unsound))) if unsound else samples
@@ -65,15 +72,15 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
     """Say for each key what became of it.
 
     Args:
-        samples: ``on``, ``shard_index``, ``written_bytes``, ``drop_reason``, ``problem``; ``STEM`` where rows have it.
+        samples: ``on``, ``shard_index``, ``drop_reason``, ``problem``; ``STEM`` where rows have it.
         rows: ``on``, ``drop_reason``, ``failed`` (its download failed: no sample is expected), ``bad_flag``.
         on: The columns that make a pair. One of the two sides knows the drop reasons.
         rejected_stems: Shards that are set aside: rows beside them have no sample here.
 
     Returns:
         One row a key: ``on``, ``STEM``, ``key`` and ``shard_path`` where rows have the first, ``shard_index``
-        (null without a sample), ``outcome``, ``drop_reason``, ``written_bytes``, ``samples`` and ``rows`` (how
-        many have the key), ``flagged`` (how many of its samples have a problem).
+        (null without a sample), ``outcome``, ``drop_reason``, ``samples`` and ``rows`` (how many have the key),
+        ``flagged`` (how many of its samples have a problem).
     """
     none = F.lit(None)
     # Names are for those who list troubles: the first round goes without.
@@ -84,7 +91,6 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
         *stem,
         *names,
         "shard_index",
-        "written_bytes",
         "drop_reason",
         "problem",
         none.cast("boolean").alias("failed"),
@@ -96,7 +102,6 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
             *stem,
             *(none.cast("string").alias(name) for name in names),
             none.cast("bigint").alias("shard_index"),
-            none.cast("bigint").alias("written_bytes"),
             "drop_reason",
             none.cast("string").alias("problem"),
             "failed",
@@ -104,7 +109,7 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
             F.lit(0).alias("sample"),
         )
     )
-    largest = ("shard_index", "written_bytes", "drop_reason", "problem", "failed", "bad_flag", *stem, *names)
+    largest = ("shard_index", "drop_reason", "problem", "failed", "bad_flag", *stem, *names)
     counted = both.groupBy(*on).agg(
         F.sum("sample").alias("samples"),
         F.sum(1 - F.col("sample")).alias("rows"),
@@ -127,9 +132,7 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
         .otherwise(DROPPED)
     )
     counts = ("samples", "rows", "flagged")
-    return counted.select(
-        *on, *stem, *names, "shard_index", outcome.alias("outcome"), "drop_reason", "written_bytes", *counts
-    )
+    return counted.select(*on, *stem, *names, "shard_index", outcome.alias("outcome"), "drop_reason", *counts)
 
 
 def count_outcomes(outcomes: DataFrame) -> DataFrame:
@@ -137,7 +140,6 @@ def count_outcomes(outcomes: DataFrame) -> DataFrame:
     return outcomes.groupBy("shard_index", "outcome", "drop_reason").agg(
         F.sum("samples").alias("sample_count"),
         F.sum("rows").alias("row_count"),
-        F.sum("written_bytes").alias("written_bytes"),
     )
 
 

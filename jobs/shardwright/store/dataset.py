@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,14 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
         twin = next(stem for stem in stems if stems.count(stem) > 1)
         raise RequestError(dataset_root, f"two tars share the sidecar '{twin}.parquet'", "Remove or rename one of them")
     return Dataset(dataset_root, shards, _lone_sidecars(dataset_root, files, set(stems), recursive=recursive))
+
+
+def sidecar_bytes(dataset_root: str) -> int:
+    """Say how large the sidecars are, before anything else is known; 0 where nothing can be listed."""
+    with suppress(OSError):
+        files = list_files(dataset_root, recursive=True)
+        return sum(file.size_bytes for file in files if file.path.lower().endswith(".parquet"))
+    return 0
 
 
 def _lone_sidecars(

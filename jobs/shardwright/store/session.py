@@ -34,7 +34,19 @@ _SETTINGS = {
 # The settings of conf/local.conf that have plans interpreted, and what they are for large ones.
 _COMPILED = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
 _COMPILED_FROM_ROWS = 200_000
+# A task sorts its share in memory.
+_PARTITIONS, _ROWS_PER_PARTITION = "spark.sql.shuffle.partitions", 500_000
 _LEAST_DRIVER_MIB = 1024
+# As many bytes as a million narrow rows take.
+_LARGE_METADATA_BYTES = 32 << 20
+# The slow compiler is worth its time in what runs for all rows, ten times later than by default.
+_JAVA_FOR_MANY = [
+    "-XX:+UseParallelGC",
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=20000",
+    "-XX:Tier4CompileThreshold=200000",
+    "-XX:Tier4BackEdgeThreshold=2000000",
+]
 _DAEMON = "shardwright.store.daemon"
 _PYTHON_ERROR = re.compile(
     r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
@@ -57,7 +69,7 @@ def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
 
         for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
             PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
-    before = {name: spark.conf.get(name, None) for name in (*_SETTINGS, *_COMPILED)}
+    before = {name: spark.conf.get(name, None) for name in (*_SETTINGS, *_COMPILED, _PARTITIONS)}
     for name, value in _SETTINGS.items():
         spark.conf.set(name, value)
     try:
@@ -121,33 +133,38 @@ def is_ours(spark: SparkSession) -> bool:
 
 
 def fit_to_rows(spark: SparkSession, row_count: int) -> None:
-    """Let a session of our own compile its plans from here on where they are worth it."""
+    """Let a session of our own compile its plans from here on where they are worth it, and share out many rows."""
     if is_ours(spark) and row_count >= _COMPILED_FROM_ROWS:
         for name, value in _COMPILED.items():
             spark.conf.set(name, value)
+        wanted = max(int(str(spark.conf.get(_PARTITIONS))), -(-row_count // _ROWS_PER_PARTITION))
+        spark.conf.set(_PARTITIONS, str(wanted))
 
 
-def task_count(spark: SparkSession, shard_count: int) -> int:
+def task_count(spark: SparkSession, shard_count: int, per_core: int = 4) -> int:
     """Give the tasks among which shards are shared out: some for each core, so that uneven ones balance."""
     try:
         cores = spark.sparkContext.defaultParallelism
     except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
         cores = 50
-    return max(1, min(shard_count, 4 * cores))
+    return max(1, min(shard_count, per_core * cores))
 
 
 @contextmanager
-def starting_session() -> Iterator[Future[SparkSession]]:
+def starting_session(metadata_bytes: int) -> Iterator[Future[SparkSession]]:
     """Start a session, or find the one that is there, while the caller does something else.
+
+    Args:
+        metadata_bytes: What is to be planned: how large the sidecars are.
 
     Not in the main thread: there pyspark would set a signal handler that breaks into any call to the JVM.
     """
     active = SparkSession.getActiveSession()
     with ThreadPoolExecutor(1) as starter:
-        yield starter.submit(lambda: _current_session() if active is None else active)
+        yield starter.submit(lambda: _current_session(metadata_bytes) if active is None else active)
 
 
-def _current_session() -> SparkSession:
+def _current_session(metadata_bytes: int = 0) -> SparkSession:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
@@ -158,13 +175,14 @@ def _current_session() -> SparkSession:
         or "SPARK_REMOTE" in os.environ
     ):
         return SparkSession.builder.getOrCreate()
-    return local_session()
+    return local_session(metadata_bytes)
 
 
-def local_session(record_classes: str | None = None) -> SparkSession:
+def local_session(metadata_bytes: int = 0, record_classes: str | None = None) -> SparkSession:
     """Start Spark on this machine with ``conf/local.conf``, the interpreter of this process and Delta from disk.
 
     Args:
+        metadata_bytes: How large the sidecars are that it is for.
         record_classes: Where the JVM is to archive the classes that it loaded, when it ends.
     """
     from shardwright.store.jvm import class_archive, delta_jars  # not needed where the cluster brings Delta
@@ -180,10 +198,11 @@ def local_session(record_classes: str | None = None) -> SparkSession:
     for name in ("spark.conf", "local.conf"):
         for key, value in _properties((conf / name).read_text(encoding="utf-8")):
             builder = builder.config(key, value)
-    # A local run lasts seconds: the quick compiler, the simplest collector and a heap that is large enough from the
-    # start take a quarter off a cold one.
-    java = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Xms{_LEAST_DRIVER_MIB}m", "-XX:MetaspaceSize=256m"]
-    java += ["-Xlog:disable", "-Xlog:all=error:stderr"]
+    # Most local runs last seconds: the quick compiler and the simplest collector take a quarter off a cold one, and
+    # from a million samples on they take twice the time.
+    is_large = metadata_bytes >= _LARGE_METADATA_BYTES
+    java = [*_JAVA_FOR_MANY] if is_large else ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    java += [f"-Xms{_LEAST_DRIVER_MIB}m", "-XX:MetaspaceSize=256m", "-Xlog:disable", "-Xlog:all=error:stderr"]
     java.append(f"-Dlog4j2.configurationFile={Path(str(conf / 'log4j2.properties')).as_uri()}")
     if record_classes:
         java.append(f"-XX:ArchiveClassesAtExit={record_classes}")

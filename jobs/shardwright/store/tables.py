@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from shardwright.errors import RequestError, RunError
+from shardwright.errors import RequestError
 from shardwright.files import absolute
-from shardwright.store.session import is_ours
 
 SHARDS, SAMPLES, DECISIONS = "shards", "samples", "decisions"
 EXPORTS, MANIFEST, REJECTS, SNAPSHOTS = "exports", "manifest", "rejects", "snapshots"
@@ -149,12 +147,12 @@ def append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, proven
         .write.format("delta")
         .mode("append")
         .option("mergeSchema", str(table == EXPORTS).lower())
-        .option("userMetadata", _user_metadata(snapshot_id, provenance))
-        .option("txnAppId", _transaction(snapshot_id, table))
+        .option("userMetadata", user_metadata(snapshot_id, provenance))
+        .option("txnAppId", transaction_of(snapshot_id, table))
         .option("txnVersion", 1)
     )
     if not tables.exists(spark, table):
-        writer = writer.options(**_properties(table))
+        writer = writer.options(**table_properties(table))
     if table in _PARTITIONS:
         writer = writer.partitionBy(_PARTITIONS[table])
     if tables.in_catalog:
@@ -163,55 +161,7 @@ def append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, proven
         writer.save(os.path.join(tables.root, table))
 
 
-def append_rows(
-    spark: SparkSession,
-    tables: Tables,
-    table: str,
-    rows: Iterable[Mapping[str, Any]],
-    snapshot_id: str,
-    provenance: Mapping[str, Any],
-) -> None:
-    """Append rows that the driver made, once: one for each shard, problem or snapshot."""
-    names = table_schema(table)
-    values = [tuple({**row, "snapshot_id": snapshot_id}.get(name) for name in names) for row in rows]
-    if is_ours(spark) and not tables.in_catalog and _PLAIN_PATH.fullmatch(tables.root):
-        _append_values(tables, table, values, snapshot_id, provenance)
-    else:
-        frame = spark.createDataFrame(values, SCHEMAS[table]).coalesce(1)
-        append(tables, table, frame, snapshot_id, provenance)
-
-
-def _append_values(
-    tables: Tables, table: str, values: Sequence[tuple[Any, ...]], snapshot_id: str, provenance: Mapping[str, Any]
-) -> None:
-    """Append to a table on this machine without Spark, which takes half a second to commit a row."""
-    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake  # clusters need not have it
-    from deltalake.exceptions import DeltaError
-
-    declared = (column.split() for column in SCHEMAS[table].split(","))
-    schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in declared])
-    columns = zip(*values, strict=True)
-    rows = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
-    path, transaction = os.path.join(tables.root, table), _transaction(snapshot_id, table)
-    try:
-        exists = DeltaTable.is_deltatable(path)
-        if exists and DeltaTable(path).transaction_version(transaction) is not None:
-            return
-        write_deltalake(
-            path,
-            rows,
-            mode="append",
-            configuration=None if exists else _properties(table),
-            commit_properties=CommitProperties(
-                custom_metadata={"userMetadata": _user_metadata(snapshot_id, provenance)},
-                app_transactions=[Transaction(transaction, 1)],
-            ),
-        )
-    except DeltaError as error:
-        raise RunError(path, str(error).splitlines()[0], "Run the same command again to go on") from error
-
-
-def _properties(table: str) -> dict[str, str]:
+def table_properties(table: str) -> dict[str, str]:
     """Give a new table's properties: protocol 1/2, which deltalake, DuckDB, Athena and Trino read."""
     properties = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
     if table in _STATISTICS:
@@ -219,22 +169,16 @@ def _properties(table: str) -> dict[str, str]:
     return properties
 
 
-def _transaction(snapshot_id: str, table: str) -> str:
+def transaction_of(snapshot_id: str, table: str) -> str:
+    """Name the transaction that appends a snapshot's rows to a table."""
     return f"shardwright/{snapshot_id}/{table}"
 
 
-def _user_metadata(snapshot_id: str, provenance: Mapping[str, Any]) -> str:
+def user_metadata(snapshot_id: str, provenance: Mapping[str, Any]) -> str:
+    """Give what Delta records with a commit."""
     return json.dumps({"snapshot_id": snapshot_id, **provenance}, sort_keys=True)
 
 
 def table_schema(table: str) -> list[str]:
     """List a table's own columns."""
     return [field.split()[0] for field in SCHEMAS[table].split(",")]
-
-
-def find_snapshot(spark: SparkSession, tables: Tables, snapshot_id: str) -> dict[str, Any] | None:
-    """Find a committed snapshot."""
-    if not tables.exists(spark, SNAPSHOTS):
-        return None
-    row = tables.read(spark, SNAPSHOTS).filter(F.col("snapshot_id") == snapshot_id).head()
-    return row.asDict() if row else None

@@ -1,4 +1,4 @@
-"""Rows that the driver makes, committed by Spark and without it."""
+"""Rows that the driver makes and reads, by Spark and without it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from shardwright.store import tables as store
-from shardwright.store.tables import MANIFEST, REJECTS, SHARDS, SNAPSHOTS, Tables, append_rows, table_schema
+from shardwright.store import rows as store
+from shardwright.store.rows import append_rows, read_rows
+from shardwright.store.tables import MANIFEST, REJECTS, SCHEMAS, SHARDS, SNAPSHOTS, Tables, table_schema
 
 pytestmark = pytest.mark.spark
 
@@ -22,7 +23,7 @@ _PROVENANCE = {"operation": "export", "parent_snapshot_id": None}
 def _row(table: str, number: int) -> dict[str, Any]:
     """Give a row with a value for every other column."""
     values = {"string": f"ö{number}", "bigint": 2**40 + number, "timestamp": _NOW}
-    kinds = [column.split()[1] for column in store.SCHEMAS[table].split(",")]
+    kinds = [column.split()[1] for column in SCHEMAS[table].split(",")]
     names = table_schema(table)
     return {name: values[kind] for place, (name, kind) in enumerate(zip(names, kinds, strict=True)) if place % 2}
 
@@ -46,6 +47,10 @@ def test_rows_are_the_same_committed_by_spark_and_without_it(
             f'{{"operation": "export", "parent_snapshot_id": null, "snapshot_id": "{snapshot}"}}'
             for snapshot in ("second", "first")
         ]
+        stored = [{**dict.fromkeys(table_schema(table)), **row, "snapshot_id": "first"} for row in rows]
+        for by_spark in (True, False):
+            monkeypatch.setattr(store, "is_ours", lambda _, ours=not by_spark: ours)
+            assert sorted(read_rows(spark, tables, table, snapshot_id="first"), key=str) == sorted(stored, key=str)
         found.append((frame.schema, sorted(map(str, frame.collect())), delta.protocol(), delta.version()))
     assert found[0] == found[1]
     assert len(found[0][1]) == 6

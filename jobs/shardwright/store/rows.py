@@ -1,0 +1,117 @@
+"""The rows that a driver makes and reads: one for each shard, problem or snapshot.
+
+On this machine they go to the tables and come back without Spark, which takes half a second for a row.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from shardwright.errors import RunError
+from shardwright.store.session import is_ours
+from shardwright.store.tables import (
+    SCHEMAS,
+    SNAPSHOTS,
+    Tables,
+    append,
+    table_properties,
+    table_schema,
+    transaction_of,
+    user_metadata,
+)
+
+# deltalake takes a path for a part of a URL, and fails on others or writes elsewhere.
+_PLAIN_PATH = re.compile(r"[\w /.,=+~@-]+")
+# The types of the tables whose rows the driver makes.
+_ARROW_TYPES = {"string": pa.string(), "bigint": pa.int64(), "timestamp": pa.timestamp("us", "UTC")}
+
+
+def read_rows(spark: SparkSession, tables: Tables, table: str, **values: str) -> list[dict[str, Any]]:
+    """Read the rows that have these values; times are in UTC. None where there is no such table."""
+    if not tables.exists(spark, table):
+        return []
+    if _is_at_hand(spark, tables):
+        from deltalake import DeltaTable  # clusters need not have it
+        from deltalake.exceptions import DeltaError
+
+        filters = [(name, "=", value) for name, value in values.items()]
+        # Spark reads what later protocols bring, and says what is wrong with a file.
+        with suppress(DeltaError, pa.ArrowException, OSError):
+            found = DeltaTable(os.path.join(tables.root, table)).to_pyarrow_table(filters=filters or None)
+            return list(found.to_pylist())
+    frame = tables.read(spark, table)
+    for name, value in values.items():
+        frame = frame.filter(F.col(name) == value)
+    return [
+        {
+            name: value.astimezone(timezone.utc) if isinstance(value, datetime) else value
+            for name, value in row.asDict().items()
+        }
+        for row in frame.collect()
+    ]
+
+
+def find_snapshot(spark: SparkSession, tables: Tables, snapshot_id: str) -> dict[str, Any] | None:
+    """Find a committed snapshot."""
+    return next(iter(read_rows(spark, tables, SNAPSHOTS, snapshot_id=snapshot_id)), None)
+
+
+def append_rows(
+    spark: SparkSession,
+    tables: Tables,
+    table: str,
+    rows: Iterable[Mapping[str, Any]],
+    snapshot_id: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Append rows that the driver made, once: one for each shard, problem or snapshot."""
+    names = table_schema(table)
+    values = [tuple({**row, "snapshot_id": snapshot_id}.get(name) for name in names) for row in rows]
+    if _is_at_hand(spark, tables):
+        _append_values(tables, table, values, snapshot_id, provenance)
+    else:
+        frame = spark.createDataFrame(values, SCHEMAS[table]).coalesce(1)
+        append(tables, table, frame, snapshot_id, provenance)
+
+
+def _is_at_hand(spark: SparkSession, tables: Tables) -> bool:
+    return is_ours(spark) and not tables.in_catalog and _PLAIN_PATH.fullmatch(tables.root) is not None
+
+
+def _append_values(
+    tables: Tables, table: str, values: Sequence[tuple[Any, ...]], snapshot_id: str, provenance: Mapping[str, Any]
+) -> None:
+    """Append to a table on this machine without Spark, which takes half a second to commit a row."""
+    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake  # clusters need not have it
+    from deltalake.exceptions import DeltaError
+
+    declared = (column.split() for column in SCHEMAS[table].split(","))
+    schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in declared])
+    columns = zip(*values, strict=True)
+    rows = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
+    path, transaction = os.path.join(tables.root, table), transaction_of(snapshot_id, table)
+    try:
+        exists = DeltaTable.is_deltatable(path)
+        if exists and DeltaTable(path).transaction_version(transaction) is not None:
+            return
+        write_deltalake(
+            path,
+            rows,
+            mode="append",
+            configuration=None if exists else table_properties(table),
+            commit_properties=CommitProperties(
+                custom_metadata={"userMetadata": user_metadata(snapshot_id, provenance)},
+                app_transactions=[Transaction(transaction, 1)],
+            ),
+        )
+    except DeltaError as error:
+        raise RunError(path, str(error).splitlines()[0], "Run the same command again to go on") from error
