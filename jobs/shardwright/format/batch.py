@@ -61,20 +61,18 @@ class HeaderBatch:
         given = {}
         if self.given_names:
             given = {place: name for place, row in enumerate(members.tolist()) if (name := self.given_names.get(row))}
-        headers = rows if len(members) == len(rows) else rows[members]
-        names = member_names(headers, given)
+        names = member_names(rows, members, given)
         is_known = np.zeros(len(rows), dtype=bool)
         is_known[self.objects] = True
-        unknown = np.flatnonzero(~is_known[members])
-        unknown = unknown[named_json(names, unknown)]
-        unknown = unknown[[_ends_as_json(given.get(place), headers[place]) for place in unknown.tolist()]]
+        unknown = named_json(names, np.flatnonzero(~is_known[members]))
+        unknown = unknown[[_ends_as_json(given.get(place), rows[members[place]]) for place in unknown.tolist()]]
         checked = Checked(
             starts[is_member],
             offsets[members],
             sizes[members],
             names,
             unknown,
-            headers[0, 257:265].tobytes() if len(headers) else b"",
+            rows[members[0], 257:265].tobytes() if len(members) else b"",
             None if bad is None else int(offsets[bad]),
         )
         self._start = self.pending_start()

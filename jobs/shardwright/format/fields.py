@@ -15,8 +15,8 @@ import pyarrow as pa
 from shardwright.errors import TarReason
 from shardwright.format.headers import NAME_BYTES, Bytes, Flags, Longs
 
-_JSON = np.frombuffer(b".json", dtype=np.uint8)
-_SMALL = np.array([0, 32, 32, 32, 32], dtype=np.uint8)
+_USTAR = np.frombuffer(b"ustar\0", dtype=np.uint8)
+_JSON = b".json"
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 
 
@@ -74,10 +74,14 @@ def first_bad_checksum(rows: Bytes) -> int | None:
 
 def _plainly_right(rows: Bytes) -> Flags:
     """Tell which checksums are right and written as nearly all writers do: six digits, a NUL, a blank."""
-    digits = rows[:, 148:154] - np.uint8(ord("0"))  # what is no digit wraps round to more than 7
-    stated = digits.astype(np.uint32) @ (8 ** np.arange(5, -1, -1, dtype=np.uint32))
-    found = rows.sum(axis=1, dtype=np.uint32) - rows[:, 148:156].sum(axis=1, dtype=np.uint32) + 8 * ord(" ")
-    is_plain = (digits.max(axis=1, initial=0) <= 7) & (rows[:, 154] == 0) & (rows[:, 155] == ord(" "))
+    # Gathered as two numbers a row, which is seven times faster than as eight bytes.
+    field = np.ascontiguousarray(np.ascontiguousarray(rows.view(np.uint32)[:, 37:39]).view(np.uint8).T)
+    digits = field[:6] - np.uint8(ord("0"))  # what is no digit wraps round to more than 7
+    is_plain = (digits <= 7).all(axis=0) & (field[6] == 0) & (field[7] == ord(" "))
+    stated = np.zeros(len(rows), dtype=np.uint32)
+    for digit in digits:
+        stated = stated * 8 + digit
+    found = rows.sum(axis=1, dtype=np.uint32) - field.sum(axis=0, dtype=np.uint32) + 8 * ord(" ")
     return np.asarray(is_plain & (stated == found))
 
 
@@ -105,42 +109,41 @@ def _octal(fields: Bytes) -> Longs:
     return values
 
 
-def member_names(rows: Bytes, given: Mapping[int, bytes]) -> pa.Array:
+def member_names(rows: Bytes, members: Longs, given: Mapping[int, bytes]) -> pa.BinaryArray:
     """Read names as the tar has them: bytes up to the first NUL, behind ustar's prefix.
 
     Args:
         rows: Shape ``(headers, 512)``.
-        given: Names that extension headers gave, by row.
+        members: The rows to read.
+        given: Names that extension headers gave, by place in ``members``.
     """
-    field = rows[:, :NAME_BYTES]
-    widths = (field == 0).argmax(axis=1)  # where there is no NUL, 0, as for an empty name
-    widths[(widths == 0) & (field[:, 0] != 0)] = NAME_BYTES
+    field = rows[:, :NAME_BYTES][members]
+    widths = (field == 0).argmax(axis=1)
+    widths[field[np.arange(len(field)), widths] != 0] = NAME_BYTES  # there is no NUL
     longest = int(widths.max(initial=0))
     data = field[:, :longest][np.arange(longest) < widths[:, None]]
     names = binary_array(pa.binary(), widths, data)
     # GNU's old format keeps other things where ustar keeps the prefix.
-    is_ustar = (rows[:, 257:263] == np.frombuffer(b"ustar\0", dtype=np.uint8)).all(axis=1)
-    prefixed = np.flatnonzero(is_ustar & (rows[:, 345] != 0))
+    prefixed = np.flatnonzero((rows[members, 345] != 0) & (rows[members, 257:263] == _USTAR).all(axis=1))
     if not len(prefixed) and not given:
         return names
     listed = names.to_pylist()
-    for row in prefixed:
-        listed[row] = rows[row, 345:500].tobytes().partition(b"\0")[0] + b"/" + listed[row]
-    for row, name in given.items():
-        listed[row] = name
+    for place in prefixed:
+        listed[place] = rows[members[place], 345:500].tobytes().partition(b"\0")[0] + b"/" + listed[place]
+    for place, name in given.items():
+        listed[place] = name
     return pa.array(listed, pa.binary())
 
 
-def named_json(names: pa.Array, places: Longs) -> Flags:
-    """Tell which of the names at these places end in ``.json``, whatever the case."""
-    offsets = np.frombuffer(names.buffers()[1], dtype=np.int32)
+def named_json(names: pa.BinaryArray, places: Longs) -> Longs:
+    """Give those of the places whose names end in ``.json``, whatever the case."""
+    ends = np.frombuffer(names.buffers()[1], dtype=np.int32)
     data = np.frombuffer(names.buffers()[2] or b"", dtype=np.uint8)
-    is_json = offsets[places + 1] - offsets[places] >= len(_JSON)
-    ends = offsets[places + 1][is_json]
-    tails = data[ends[:, None] + np.arange(-len(_JSON), 0)]
-    # This bit is all that tells small letters from capitals; no other two characters here differ by it.
-    is_json[is_json] = ((tails | _SMALL) == _JSON).all(axis=1)
-    return is_json
+    places = places[ends[places + 1] - ends[places] >= len(_JSON)]
+    # Most names differ in the last letter already. The bit is all that tells small letters from capitals.
+    for back, (letter, case_bit) in enumerate(zip(_JSON[::-1], b"    \0", strict=True), start=1):
+        places = places[data[ends[places + 1] - back] | np.uint8(case_bit) == letter]
+    return places
 
 
 def binary_array(kind: pa.DataType, widths: Longs, data: Bytes) -> pa.Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 _SPACE = r"[ \t\n\r]*"
@@ -56,9 +55,13 @@ def json_flaw(payload: bytes) -> str | None:
     """Say why a payload is not the object that `with_json_id` asks for; None when it is."""
     text = payload.decode("utf-8", "surrogateescape")
     opening = _OPEN.match(text)
-    with suppress(StopIteration, json.JSONDecodeError, RecursionError):
-        if opening and _END.match(text, _SCAN(text, opening.end() - 1)[1]):
-            return None
+    end = -1
+    try:
+        end = _SCAN(text, opening.end() - 1)[1] if opening else -1
+    except (StopIteration, json.JSONDecodeError, RecursionError):
+        opening = None
+    if opening and (end == len(text) or _END.match(text, end)):
+        return None
     try:
         _find_values(text, "")  # slower, but it knows what is wrong and where
     except BadJsonError as error:

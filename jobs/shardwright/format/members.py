@@ -8,6 +8,7 @@ Source:
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -26,11 +27,14 @@ _PAX_GLOBAL, _PAX, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"gxLKS"
 _EXTENSIONS = frozenset((_PAX_GLOBAL, _PAX, _GNU_NAME, _GNU_LINK))
 _FILES = frozenset(b"\x0007")
 _PLAIN_FILE, _FOLDER = b"05"
+_BRACE = ord("{")
 # Links, devices, folders, pipes: whatever size their header states, no payload follows.
 _WITHOUT_PAYLOAD = frozenset(b"123456")
 # GNU's labels of volumes and lists of folders' contents.
 _NOTES = frozenset(b"VD")
 _SPARSE = "sparse members can't be copied byte for byte; write the tar without --sparse"
+# What most PAX headers hold and nothing else; found ten times sooner than three words are not.
+_TIMES = re.compile(rb"(?:\d+ [acm]time=[\d.]+\n)*\0*\Z")
 # What PAX headers state that we go by.
 _OVERRIDING = frozenset((b"path", b"size"))
 
@@ -71,6 +75,7 @@ class _Walk:
         self._tar = tar
         self._window = Window(tar)
         self._batch = HeaderBatch()
+        self._numbers: dict[bytes, int] = {}  # by the field that they were read from: captions are of few sizes
         self._overrides: dict[bytes, bytes] = {}
         self._checked: list[tuple[Longs, Longs, Longs, pa.Array]] = []
         self._member_count = 0
@@ -98,16 +103,18 @@ class _Walk:
         if not end:
             raise DamageError(0, "truncated", "the file is empty, a tar ends with two zero blocks")
         window, blocks, offsets, sizes = self._window, self._batch.blocks, self._batch.offsets, self._batch.sizes
+        number_of, holds_times = self._numbers.get, _TIMES.match
+        data, begin, last = window.data, window.begin, -1
         at = payload = 0
         while True:
-            place = at - window.begin
-            if place + BLOCK_BYTES > len(window.data):
+            place = at - begin
+            if place > last:
                 if at + BLOCK_BYTES > end:
                     found = "inside a header" if at < end else "without the two zero blocks that end a tar"
                     raise DamageError(at, "truncated", f"the tar stops {found}")
                 window.move(at, payload)
-                place = 0
-            block = window.data[place : place + BLOCK_BYTES]
+                data, begin, last, place = window.data, at, len(window.data) - BLOCK_BYTES, 0
+            block = data[place : place + BLOCK_BYTES]
             kind = block[156]
             if not kind and block == _ZERO_BLOCK:
                 return self._check_end(at)
@@ -116,18 +123,29 @@ class _Walk:
             blocks.append(block)
             offsets.append(at)
             payload = at + BLOCK_BYTES
-            size = read_number(block[124:136], at)
+            field = block[124:136]
+            size = number_of(field)
+            if size is None:
+                size = self._numbers[field] = read_number(field, at)
             # Nearly all headers are of this kind, and nothing more is to be asked of them one by one.
             if kind == _PLAIN_FILE and size <= end - payload and not self._overrides:
                 sizes.append(size)
+            elif (
+                kind == _PAX
+                and 0 < size <= BLOCK_BYTES <= last - place
+                and holds_times(data, place + BLOCK_BYTES, place + 2 * BLOCK_BYTES)
+            ):
+                self._dialect = "pax"
+                sizes.append(EXTENSION)
+                at = payload + BLOCK_BYTES
+                continue
             elif kind in _EXTENSIONS:
                 self._read_extension(kind, at, size)
                 sizes.append(EXTENSION)
             else:
                 size = self._add_entry(block, at, size)
-            begin = place + BLOCK_BYTES
-            if size <= len(window.data) - begin and window.data[begin : begin + 1] == b"{":
-                self._look(window.data[begin : begin + size])
+            if 0 < size <= last - place and data[place + BLOCK_BYTES] == _BRACE:
+                self._look(data[place + BLOCK_BYTES : place + BLOCK_BYTES + size])
             at = payload + (size + BLOCK_BYTES - 1 & -BLOCK_BYTES)
 
     def check_headers(self) -> None:
@@ -137,6 +155,7 @@ class _Walk:
             DamageError: At the first header whose checksum is wrong; members end before it.
         """
         found = self._batch.check()
+        self._numbers.clear()
         if found.magic and not self._member_count:
             self._name_dialect(found.magic)
         for place in found.unknown_json.tolist():
@@ -177,7 +196,6 @@ class _Walk:
         text = self._window.read(payload, -(-size // BLOCK_BYTES) * BLOCK_BYTES)
         if kind == _GNU_NAME:
             self._override({b"path": text.partition(b"\0")[0]}, at)
-        # Most PAX headers hold a time and nothing else.
         elif is_pax and (b"path=" in text or b"size=" in text or b"GNU.sparse" in text):
             records = dict(pax_records(text, at))
             if any(key.startswith(b"GNU.sparse.") for key in records):
