@@ -128,7 +128,7 @@ def member_names(rows: Bytes, members: Longs, given: Mapping[int, bytes]) -> pa.
     if not len(prefixed) and not given:
         return names
     listed = names.to_pylist()
-    for place in prefixed:
+    for place in prefixed.tolist():
         listed[place] = rows[members[place], 345:500].tobytes().partition(b"\0")[0] + b"/" + listed[place]
     for place, name in given.items():
         listed[place] = name

@@ -8,7 +8,6 @@ Source:
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +32,6 @@ _WITHOUT_PAYLOAD = frozenset(b"123456")
 # GNU's labels of volumes and lists of folders' contents.
 _NOTES = frozenset(b"VD")
 _SPARSE = "sparse members can't be copied byte for byte; write the tar without --sparse"
-# What most PAX headers hold and nothing else; found ten times sooner than three words are not.
-_TIMES = re.compile(rb"(?:\d+ [acm]time=[\d.]+\n)*\0*\Z")
 # What PAX headers state that we go by.
 _OVERRIDING = frozenset((b"path", b"size"))
 
@@ -98,23 +95,24 @@ class _Walk:
             damage,
         )
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: PLR0915 - another call for each header would take as long as all of this
+        """Go from header to header.
+
+        Raises:
+            DamageError: Where the tar can't be read on.
+        """
+        blocks, offsets, sizes = self._batch.blocks, self._batch.offsets, self._batch.sizes
+        number_of = self._numbers.get
         end = self._tar.size_bytes
-        if not end:
-            raise DamageError(0, "truncated", "the file is empty, a tar ends with two zero blocks")
-        window, blocks, offsets, sizes = self._window, self._batch.blocks, self._batch.offsets, self._batch.sizes
-        number_of, holds_times = self._numbers.get, _TIMES.match
-        data, begin, last = window.data, window.begin, -1
+        data, begin, last = b"", 0, -1  # the window's bytes, their offset in the tar, and the last place for a header
         at = payload = 0
         while True:
             place = at - begin
             if place > last:
-                if at + BLOCK_BYTES > end:
-                    found = "inside a header" if at < end else "without the two zero blocks that end a tar"
-                    raise DamageError(at, "truncated", f"the tar stops {found}")
-                window.move(at, payload)
-                data, begin, last, place = window.data, at, len(window.data) - BLOCK_BYTES, 0
-            block = data[place : place + BLOCK_BYTES]
+                data, begin, place = self._read_on(at, payload), at, 0
+                last = len(data) - BLOCK_BYTES
+            body = place + BLOCK_BYTES
+            block = data[place:body]
             kind = block[156]
             if not kind and block == _ZERO_BLOCK:
                 return self._check_end(at)
@@ -123,17 +121,18 @@ class _Walk:
             blocks.append(block)
             offsets.append(at)
             payload = at + BLOCK_BYTES
-            field = block[124:136]
-            size = number_of(field)
+            size = number_of(block[124:136])
             if size is None:
-                size = self._numbers[field] = read_number(field, at)
-            # Nearly all headers are of this kind, and nothing more is to be asked of them one by one.
+                size = self._number(block[124:136], at)
+            # Nearly all headers are of these two kinds, and nothing more is to be asked of them one by one. Without
+            # a p and a z a PAX header can't say path, size or GNU.sparse: most say a time alone.
             if kind == _PLAIN_FILE and size <= end - payload and not self._overrides:
                 sizes.append(size)
             elif (
                 kind == _PAX
                 and 0 < size <= BLOCK_BYTES <= last - place
-                and holds_times(data, place + BLOCK_BYTES, place + 2 * BLOCK_BYTES)
+                and data.find(b"p", body, body + BLOCK_BYTES) < 0
+                and data.find(b"z", body, body + BLOCK_BYTES) < 0
             ):
                 self._dialect = "pax"
                 sizes.append(EXTENSION)
@@ -144,9 +143,29 @@ class _Walk:
                 sizes.append(EXTENSION)
             else:
                 size = self._add_entry(block, at, size)
-            if 0 < size <= last - place and data[place + BLOCK_BYTES] == _BRACE:
-                self._look(data[place + BLOCK_BYTES : place + BLOCK_BYTES + size])
+            # Whether this is called JSON is still to be seen; to look at too many takes less than to read every name.
+            if 0 < size <= last - place and data[body] == _BRACE:
+                self._look(data[body : body + size])
             at = payload + (size + BLOCK_BYTES - 1 & -BLOCK_BYTES)
+
+    def _read_on(self, at: int, seen_end: int) -> bytes:
+        """Move the window to a header, the one before which ends at ``seen_end``."""
+        end = self._tar.size_bytes
+        if not end:
+            raise DamageError(0, "truncated", "the file is empty, a tar ends with two zero blocks")
+        if at + BLOCK_BYTES > end:
+            found = "inside a header" if at < end else "without the two zero blocks that end a tar"
+            raise DamageError(at, "truncated", f"the tar stops {found}")
+        return self._window.move(at, seen_end)
+
+    def _look(self, payload: bytes) -> None:
+        """Note a payload that came with the headers around it where it is a JSON object."""
+        if json_flaw(payload) is None:
+            self._batch.objects.append(len(self._batch.sizes) - 1)
+
+    def _number(self, field: bytes, at: int) -> int:
+        size = self._numbers[field] = read_number(field, at)
+        return size
 
     def check_headers(self) -> None:
         """Verify the checksums of the headers met so far, note their members, and find bad JSON among them.
@@ -165,14 +184,6 @@ class _Walk:
         self._member_count += len(found.names)
         if found.bad_offset is not None:
             raise DamageError(found.bad_offset, "bad_header", "the header's checksum is wrong")
-
-    def _look(self, payload: bytes) -> None:
-        """Look into a payload that came with the headers around it and begins as a JSON object does.
-
-        Whether it is called JSON is still to be seen: to look at too many costs less than to look at every name.
-        """
-        if json_flaw(payload) is None:
-            self._batch.objects.append(len(self._batch.sizes) - 1)
 
     def _json_flaw(self, payload: int, size: int) -> str | None:
         """Say why a JSON member is no object; the rewriting of ids needs one."""

@@ -61,7 +61,7 @@ def _odd(names: pa.BinaryArray, data: Bytes, begins: Longs, ends: Longs) -> Flag
     if int(data.max()) >= _NOT_ASCII and not _is_utf8(names):
         suspect |= data >= _NOT_ASCII
     is_odd[np.searchsorted(ends, np.flatnonzero(suspect), side="right")] = True
-    return is_odd
+    return np.asarray(is_odd)
 
 
 def _is_utf8(names: pa.BinaryArray) -> bool:

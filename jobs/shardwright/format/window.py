@@ -10,7 +10,7 @@ MAX_WINDOW_BYTES = 1 << 20
 # Up to here to read what lies between two headers takes no longer than another call, and a disk reads it anyway.
 _NEAR_BYTES = 8 << 10
 _FIRST_BYTES = 4 << 10
-_SHRINK_BYTES = BLOCK_BYTES // 8
+_FORGOTTEN = 4  # a quarter of what was too much, with each large payload
 
 
 class RangeReader(Protocol):
@@ -36,8 +36,8 @@ class Window:
         self._run_begin = 0  # where the last large payload ended
         self._run_bytes = _FIRST_BYTES
 
-    def move(self, offset: int, seen_end: int) -> None:
-        """Read from an offset on, a block at least; less only where the tar ends.
+    def move(self, offset: int, seen_end: int) -> bytes:
+        """Read from an offset on, a block at least, and give ``data``; it is shorter only where the tar ends.
 
         Args:
             offset: Behind the window, or so near its end that the window doesn't hold what is needed.
@@ -46,12 +46,13 @@ class Window:
         if offset - self.begin - len(self.data) < _NEAR_BYTES:
             count = min(max(offset - self._run_begin, self._run_bytes), MAX_WINDOW_BYTES)
         else:
-            # Captions differ in length: one that needs a second read costs more than a block too many.
-            needed = max(seen_end - self._run_begin, self._run_bytes - _SHRINK_BYTES)
-            count = self._run_bytes = min(needed, _NEAR_BYTES)
+            # Captions differ in length, and a second read costs more than a block too many: forget the longest slowly.
+            needed = min(seen_end - self._run_begin, _NEAR_BYTES)
+            count = self._run_bytes = max(needed, self._run_bytes + (needed - self._run_bytes) // _FORGOTTEN)
             self._run_begin = offset
         self.begin = offset
-        self.data = self._tar.read(offset, -(-count // BLOCK_BYTES) * BLOCK_BYTES)
+        self.data = self._tar.read(offset, count + BLOCK_BYTES - 1 & -BLOCK_BYTES)
+        return self.data
 
     def read(self, offset: int, count: int) -> bytes:
         """Read a range, from the window where it lies there; fewer bytes only where the tar ends."""
