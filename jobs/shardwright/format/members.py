@@ -159,11 +159,15 @@ class _Walk:
         return self._window.move(at, seen_end)
 
     def _look(self, payload: bytes) -> None:
-        """Note a payload that came with the headers around it where it is a JSON object."""
+        """Note a payload that came with the headers around it where it is a JSON object.
+
+        Whether it is called JSON is still to be seen: to look at too many takes less than to read every name here.
+        """
         if json_flaw(payload) is None:
             self._batch.objects.append(len(self._batch.sizes) - 1)
 
     def _number(self, field: bytes, at: int) -> int:
+        """Read a size and keep it for the headers that state the same."""
         size = self._numbers[field] = read_number(field, at)
         return size
 
