@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from random import Random
 from unittest import mock
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +49,6 @@ def test_tarfile_finds_what_a_tar_holds(tar: Tar) -> None:
     assert as_tarfile_reads(tar.data) == (tar.files, True)
 
 
-@pytest.mark.skipif(not shutil.which("tar"), reason="needs GNU tar")
 @settings(max_examples=30)
 @given(tars())
 def test_gnu_tar_finds_what_a_tar_holds(tar: Tar) -> None:

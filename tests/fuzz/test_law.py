@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from shardwright.format import fields, members
+from shardwright.format import batch, fields, members
 from tests.fuzz import law
 from tests.fuzz.damage import DAMAGES
 from tests.fuzz.law import KEPT, Reader, Reading, Verdict, judge, scanned
@@ -51,7 +51,7 @@ def test_the_reader_keeps_the_law_whatever_damage_is_done() -> None:
 @pytest.mark.parametrize(
     ("owner", "part", "bug"),
     [
-        (members, "first_bad_checksum", lambda _rows: None),
+        (batch, "first_bad_checksum", lambda _rows: None),
         (members._Walk, "_check_end", lambda _walk, _at: None),  # noqa: SLF001
         (members, "pax_records", lambda _payload, _at: iter(())),
         (fields, "read_digits", lambda text, base, _at: int(text, base) if text.isdigit() and b"9" not in text else 0),

@@ -7,13 +7,16 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pyarrow as pa
 
 from shardwright.errors import TarReason
-from shardwright.format.headers import Bytes, Longs
+from shardwright.format.headers import NAME_BYTES, Bytes, Flags, Longs
 
+_USTAR = np.frombuffer(b"ustar\0", dtype=np.uint8)
+_JSON = b".json"
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 
 
@@ -27,6 +30,9 @@ class DamageError(Exception):
 
 def read_number(field: bytes, at: int) -> int:
     """Read a header's number: octal, or GNU's base-256 where the first bit is set."""
+    # As nearly all are written: digits and a NUL.
+    if not field[-1] and field[:-1].isdigit():
+        return read_digits(field[:-1], 8, at)
     # 0xff leads a negative number.
     if 0x80 <= field[0] < 0xFF:
         return int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
@@ -56,14 +62,36 @@ def pax_records(payload: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def first_bad_checksum(rows: Bytes) -> int | None:
-    """Find the first header whose checksum is wrong; None when all are right."""
+    """Find the first header whose checksum is wrong; None when all are right.
+
+    Args:
+        rows: Shape ``(headers, 512)``.
+    """
+    odd = np.flatnonzero(~_plainly_right(rows))
+    bad = odd[~_right(rows[odd])]
+    return int(bad[0]) if len(bad) else None
+
+
+def _plainly_right(rows: Bytes) -> Flags:
+    """Tell which checksums are right and written as nearly all writers do: six digits, a NUL, a blank."""
+    # Gathered as two numbers a row, which is seven times faster than as eight bytes.
+    field = np.ascontiguousarray(np.ascontiguousarray(rows.view(np.uint32)[:, 37:39]).view(np.uint8).T)
+    digits = field[:6] - np.uint8(ord("0"))  # what is no digit wraps round to more than 7
+    is_plain = (digits <= 7).all(axis=0) & (field[6] == 0) & (field[7] == ord(" "))
+    stated = np.zeros(len(rows), dtype=np.uint32)
+    for digit in digits:
+        stated = stated * 8 + digit
+    found = rows.sum(axis=1, dtype=np.uint32) - field.sum(axis=0, dtype=np.uint32) + 8 * ord(" ")
+    return np.asarray(is_plain & (stated == found))
+
+
+def _right(rows: Bytes) -> Flags:
     stated = _octal(rows[:, 148:156])
     outside = np.delete(rows, np.s_[148:156], axis=1)
     unsigned = outside.sum(axis=1, dtype=np.int64) + 8 * ord(" ")
     # Some old writers summed signed characters.
     signed = outside.view(np.int8).sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-    bad = np.flatnonzero((stated != unsigned) & (stated != signed))
-    return int(bad[0]) if len(bad) else None
+    return np.asarray((stated == unsigned) | (stated == signed))
 
 
 def _octal(fields: Bytes) -> Longs:
@@ -81,11 +109,45 @@ def _octal(fields: Bytes) -> Longs:
     return values
 
 
-def member_names(rows: Bytes) -> list[bytes]:
-    names: list[bytes] = np.ascontiguousarray(rows[:, :100]).view("S100")[:, 0].tolist()
-    names = [name.partition(b"\0")[0] if b"\0" in name else name for name in names]
+def member_names(rows: Bytes, members: Longs, given: Mapping[int, bytes]) -> pa.BinaryArray:
+    """Read names as the tar has them: bytes up to the first NUL, behind ustar's prefix.
+
+    Args:
+        rows: Shape ``(headers, 512)``.
+        members: The rows to read.
+        given: Names that extension headers gave, by place in ``members``.
+    """
+    field = rows[:, :NAME_BYTES][members]
+    widths = (field == 0).argmax(axis=1)
+    widths[field[np.arange(len(field)), widths] != 0] = NAME_BYTES  # there is no NUL
+    longest = int(widths.max(initial=0))
+    data = field[:, :longest][np.arange(longest) < widths[:, None]]
+    names = binary_array(pa.binary(), widths, data)
     # GNU's old format keeps other things where ustar keeps the prefix.
-    is_ustar = (rows[:, 257:263] == np.frombuffer(b"ustar\0", dtype=np.uint8)).all(axis=1)
-    for row in np.flatnonzero(is_ustar & (rows[:, 345] != 0)):
-        names[row] = rows[row, 345:500].tobytes().partition(b"\0")[0] + b"/" + names[row]
-    return names
+    prefixed = np.flatnonzero((rows[members, 345] != 0) & (rows[members, 257:263] == _USTAR).all(axis=1))
+    if not len(prefixed) and not given:
+        return names
+    listed = names.to_pylist()
+    for place in prefixed.tolist():
+        listed[place] = rows[members[place], 345:500].tobytes().partition(b"\0")[0] + b"/" + listed[place]
+    for place, name in given.items():
+        listed[place] = name
+    return pa.array(listed, pa.binary())
+
+
+def named_json(names: pa.BinaryArray, places: Longs) -> Longs:
+    """Give those of the places whose names end in ``.json``, whatever the case."""
+    ends = np.frombuffer(names.buffers()[1], dtype=np.int32)
+    data = np.frombuffer(names.buffers()[2] or b"", dtype=np.uint8)
+    places = places[ends[places + 1] - ends[places] >= len(_JSON)]
+    # Most names differ in the last letter already. The bit is all that tells small letters from capitals.
+    for back, (letter, case_bit) in enumerate(zip(_JSON[::-1], b"    \0", strict=True), start=1):
+        places = places[data[ends[places + 1] - back] | np.uint8(case_bit) == letter]
+    return places
+
+
+def binary_array(kind: pa.DataType, widths: Longs, data: Bytes) -> pa.Array:
+    """Make an array of strings or binaries from their lengths in bytes and their bytes, one behind the other."""
+    offsets = np.zeros(len(widths) + 1, dtype=np.int32)
+    np.cumsum(widths, out=offsets[1:])
+    return pa.Array.from_buffers(kind, len(widths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

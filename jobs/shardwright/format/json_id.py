@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 _SPACE = r"[ \t\n\r]*"
@@ -55,15 +54,25 @@ def with_json_id(payload: bytes, field: str, new_id: str) -> bytes:
 def json_flaw(payload: bytes) -> str | None:
     """Say why a payload is not the object that `with_json_id` asks for; None when it is."""
     text = payload.decode("utf-8", "surrogateescape")
-    opening = _OPEN.match(text)
-    with suppress(StopIteration, json.JSONDecodeError, RecursionError):
-        if opening and _END.match(text, _SCAN(text, opening.end() - 1)[1]):
+    if (begin := _object_begin(text)) is not None:
+        try:
+            end = _SCAN(text, begin)[1]
+        except (StopIteration, json.JSONDecodeError, RecursionError):
+            end = 0
+        if end == len(text) or (end and _END.match(text, end)):
             return None
     try:
         _find_values(text, "")  # slower, but it knows what is wrong and where
     except BadJsonError as error:
         return str(error)
     return None
+
+
+def _object_begin(text: str) -> int | None:
+    if text.startswith("{"):
+        return 0
+    opening = _OPEN.match(text)
+    return opening.end() - 1 if opening else None
 
 
 class _Object(NamedTuple):

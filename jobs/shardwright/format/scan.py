@@ -7,6 +7,7 @@ Source:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardwright.errors import Problem, SampleReason
-from shardwright.format.headers import BLOCK_BYTES, MAX_MEMBER_BYTES, block_count
-from shardwright.format.members import Members, RangeReader, list_members
-from shardwright.format.names import split_name, unsafe_name
+from shardwright.format.headers import BLOCK_BYTES, MAX_MEMBER_BYTES, Flags, Longs, block_count
+from shardwright.format.members import Members, list_members
+from shardwright.format.split import SplitNames, split_names
+from shardwright.format.window import RangeReader
 
 SAMPLES = pa.schema(
     [
@@ -85,19 +87,28 @@ def scan_tar(tar: RangeReader, shard: str) -> ShardIndex:
         shard: What problems call it.
     """
     members = list_members(tar)
-    groups = _group(members)
-    _flag_repeated_keys(groups, members)
+    names = split_names(members.names)
+    groups = _group(names)
+    flaws = _flaws(members, names, groups)
     damage = members.damage
     return ShardIndex(
         shard=shard,
-        samples=_table(members, groups),
-        longest_name_bytes=max(map(len, members.names), default=0),
-        longest_ext_bytes=max((len(ext.encode()) for ext in set(groups.exts)), default=0),
-        member_count=len(members.headers),
-        skipped_count=members.skipped_count + len(members.headers) - len(groups.members),
+        samples=_table(members, names, groups, flaws),
+        longest_name_bytes=_longest(members.names),
+        longest_ext_bytes=_longest(names.exts),
+        member_count=len(members.names),
+        skipped_count=members.skipped_count + len(members.names) - len(names.members),
         dialect=members.dialect,
         damage=Problem(shard, None, damage.offset, damage.reason, damage.detail) if damage else None,
     )
+
+
+class _Groups(NamedTuple):
+    """Consecutive members of one key, counted among those that belong to a sample."""
+
+    keys: pa.StringArray
+    firsts: Longs  # the place of each group's first member
+    of_members: Longs  # the group of each member
 
 
 class _Flaw(NamedTuple):
@@ -108,103 +119,105 @@ class _Flaw(NamedTuple):
     detail: str
 
 
-class _Groups(NamedTuple):
-    """Consecutive members of one key; ``firsts`` are the numbers of their first members among ``members``."""
-
-    keys: list[str]
-    firsts: list[int]
-    members: list[int]  # those that belong to a sample, numbered as the tar's members are
-    exts: list[str]
-    flaws: dict[int, _Flaw]  # by the group's number
-
-    def flag(self, group: int, flaw: _Flaw) -> None:
-        """Note a sample's first flaw; one that matters only to those who rewrite JSON gives way."""
-        known = self.flaws.get(group)
-        if known is None or known.reason == "bad_json":
-            self.flaws[group] = flaw
+def _group(names: SplitNames) -> _Groups:
+    is_first = np.ones(len(names.keys), dtype=bool)
+    is_first[1:] = pc.not_equal(names.keys[1:], names.keys[:-1])
+    firsts = np.flatnonzero(is_first)
+    return _Groups(names.keys.take(pa.array(firsts)), firsts, np.cumsum(is_first) - 1)
 
 
-def _group(members: Members) -> _Groups:
-    groups = _Groups([], [], [], [], {})
-    seen: set[str] = set()
-    key: str | None = None
-    for number, raw in enumerate(members.names):
-        name, problem = _decode(raw)
-        split = None if name.endswith("/") else split_name(name)
-        if split is None:
-            continue
-        if split[0] != key:
-            key = split[0]
-            groups.keys.append(key)
-            groups.firsts.append(len(groups.exts))
-            seen.clear()
-        ext = split[1]
-        lowered = ext.lower()
-        if members.sizes[number] > MAX_MEMBER_BYTES:
-            problem = "too_large", f"a member of {members.sizes[number]:,} bytes, ustar holds {MAX_MEMBER_BYTES:,}"
-        elif lowered in seen:
-            problem = "duplicate_member", f"the sample has two members '{ext}', compared without case"
-        elif not problem and lowered == "json" and number in members.bad_json:
-            problem = "bad_json", members.bad_json[number]
-        if problem:
-            groups.flag(len(groups.keys) - 1, _Flaw(problem[0], members.headers[number], problem[1]))
-        seen.add(lowered)
-        groups.members.append(number)
-        groups.exts.append(ext)
-    return groups
+def _flaws(members: Members, names: SplitNames, groups: _Groups) -> dict[int, _Flaw]:
+    """Find each unsound sample's first flaw, by group; one that matters only to those who rewrite JSON gives way."""
+    flaws: dict[int, _Flaw] = {}
+    for group, flaw in (*_member_flaws(members, names, groups), *_repeated_keys(members, names, groups)):
+        if group not in flaws or flaws[group].reason == "bad_json":
+            flaws[group] = flaw
+    return flaws
 
 
-def _decode(raw: bytes) -> tuple[str, tuple[SampleReason, str] | None]:
-    """Decode a name; give the reason and detail of a problem where it has one."""
-    try:
-        name = raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode(errors="backslashreplace"), ("bad_name", "the name is not UTF-8")
-    why = unsafe_name(name)
-    return name, ("bad_name", why) if why else None
+def _member_flaws(members: Members, names: SplitNames, groups: _Groups) -> Iterator[tuple[int, _Flaw]]:
+    sizes = members.sizes[names.members]
+    exts, json_ext = _without_case(names.exts)
+    is_large = sizes > MAX_MEMBER_BYTES
+    is_repeated = _repeats(groups.of_members * (len(exts) + 1) + exts)
+    is_misnamed = np.isin(names.members, list(names.flaws))
+    is_bad_json = np.isin(names.members, list(members.bad_json)) & (exts == json_ext)
+    for place in np.flatnonzero(is_large | is_repeated | is_misnamed | is_bad_json).tolist():
+        number = int(names.members[place])
+        flaw: tuple[SampleReason, str]
+        if is_large[place]:
+            flaw = "too_large", f"a member of {sizes[place]:,} bytes, ustar holds {MAX_MEMBER_BYTES:,}"
+        elif is_repeated[place]:
+            flaw = "duplicate_member", f"the sample has two members '{names.exts[place]}', compared without case"
+        elif is_misnamed[place]:
+            flaw = "bad_name", names.flaws[number]
+        else:
+            flaw = "bad_json", members.bad_json[number]
+        yield int(groups.of_members[place]), _Flaw(flaw[0], int(members.headers[number]), flaw[1])
 
 
-def _flag_repeated_keys(groups: _Groups, members: Members) -> None:
+def _without_case(exts: pa.StringArray) -> tuple[Longs, int]:
+    """Number exts, those that differ in case alike; give the number of ``json`` as well."""
+    encoded = exts.dictionary_encode()
+    numbers = {"json": 0}
+    lowered = [numbers.setdefault(ext.lower(), len(numbers)) for ext in encoded.dictionary.to_pylist()]
+    return np.array(lowered, dtype=np.int64)[encoded.indices.to_numpy()], numbers["json"]
+
+
+def _repeats(values: Longs) -> Flags:
+    """Tell which values were there before."""
+    ordered = np.sort(values)
+    is_repeated = np.zeros(len(values), dtype=bool)
+    if (ordered[1:] == ordered[:-1]).any():
+        is_repeated[:] = True
+        is_repeated[np.unique(values, return_index=True)[1]] = False
+    return is_repeated
+
+
+def _repeated_keys(members: Members, names: SplitNames, groups: _Groups) -> Iterator[tuple[int, _Flaw]]:
     """Find keys whose members do not stand together: readers would see several samples."""
-    if len(set(groups.keys)) == len(groups.keys):
+    if pc.count_distinct(groups.keys).as_py() == len(groups.keys):
         return
-    counts = Counter(groups.keys)
-    for group, key in enumerate(groups.keys):
+    keys = groups.keys.to_pylist()
+    counts = Counter(keys)
+    for group, key in enumerate(keys):
         if counts[key] > 1:
             detail = f"{counts[key]:,} groups of members have this key, a key is one sample's"
-            groups.flag(group, _Flaw("duplicate_key", members.headers[groups.members[groups.firsts[group]]], detail))
+            first = names.members[groups.firsts[group]]
+            yield group, _Flaw("duplicate_key", int(members.headers[first]), detail)
 
 
-def _table(members: Members, groups: _Groups) -> pa.Table:
-    indices = np.array(groups.members, dtype=np.int64)
-    starts = np.array(members.starts, dtype=np.int64)[indices]
-    payloads = np.array(members.headers, dtype=np.int64)[indices] + BLOCK_BYTES
-    sizes = np.array(members.sizes, dtype=np.int64)[indices]
-    bounds = np.array([*groups.firsts, len(groups.exts)], dtype=np.int64)
+def _table(members: Members, names: SplitNames, groups: _Groups, flaws: Mapping[int, _Flaw]) -> pa.Table:
+    starts, sizes = members.starts[names.members], members.sizes[names.members]
+    payloads = members.headers[names.members] + BLOCK_BYTES
+    bounds = np.append(groups.firsts, len(names.members))
     list_offsets = pa.array(bounds.astype(np.int32))
     lasts = bounds[1:] - 1
-    sample_offsets = starts[bounds[:-1]]
-    written = np.concatenate([[0], np.cumsum((1 + block_count(sizes)) * BLOCK_BYTES)])
+    sample_offsets = starts[groups.firsts]
+    written = np.append(0, np.cumsum((1 + block_count(sizes)) * BLOCK_BYTES))
     sample_ends = payloads[lasts] + block_count(sizes[lasts]) * BLOCK_BYTES
     return pa.table(
         [
-            pa.array(groups.keys, pa.string()),
+            groups.keys,
             pa.array(sample_offsets, pa.int64()),
             pa.array(sample_ends - sample_offsets, pa.int64()),
             pa.array(np.diff(written[bounds]), pa.int64()),
-            pa.ListArray.from_arrays(list_offsets, pa.array(groups.exts, pa.string())),
+            pa.ListArray.from_arrays(list_offsets, names.exts),
             pa.ListArray.from_arrays(list_offsets, pa.array(payloads, pa.int64())),
             pa.ListArray.from_arrays(list_offsets, pa.array(sizes, pa.int64())),
-            *_flaw_columns(groups),
+            *_flaw_columns(len(groups.keys), flaws),
         ],
         schema=SAMPLES,
     )
 
 
-def _flaw_columns(groups: _Groups) -> list[pa.Array]:
-    count = len(groups.keys)
+def _flaw_columns(count: int, flaws: Mapping[int, _Flaw]) -> list[pa.Array]:
     kinds = (pa.string(), pa.int64(), pa.string())
-    if not groups.flaws:
+    if not flaws:
         return [pa.nulls(count, kind) for kind in kinds]
-    flaws = [groups.flaws.get(group) for group in range(count)]
-    return [pa.array([flaw and flaw[part] for flaw in flaws], kind) for part, kind in enumerate(kinds)]
+    rows = [flaws.get(group) for group in range(count)]
+    return [pa.array([flaw and flaw[part] for flaw in rows], kind) for part, kind in enumerate(kinds)]
+
+
+def _longest(texts: pa.Array) -> int:
+    return pc.max(pc.binary_length(texts)).as_py() or 0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from shardwright.errors import Problem
@@ -101,7 +102,7 @@ def _sample_rows(samples: pa.Table, first_position: int, place: Mapping[str, Any
     arrays = []
     for field in SCAN:
         if field.name == "position":
-            arrays.append(pa.array(range(first_position, first_position + count), field.type))
+            arrays.append(pa.array(np.arange(first_position, first_position + count), field.type))
         elif field.name in SAMPLES.names:
             arrays.append(samples.column(field.name).combine_chunks())
         else:
