@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.config import ExportSettings, Selection, SourceSettings
@@ -80,11 +81,10 @@ def test_frames_start_no_job(spark: SparkSession) -> None:
         spark.sparkContext.setJobGroup("", "")
 
 
-def export(spark: SparkSession, source: Path, output: Path) -> dict[str, Any]:
+def export(spark: SparkSession, source: Path, output: Path, samples_per_shard: int = 4) -> dict[str, Any]:
     selection = Selection({"where": "aesthetic_score >= 0.5"})
-    return export_dataset(
-        spark, ExportSettings(SourceSettings(str(source)), str(output), selection, samples_per_shard=4)
-    )
+    settings = ExportSettings(SourceSettings(str(source)), str(output), selection, samples_per_shard=samples_per_shard)
+    return export_dataset(spark, settings)
 
 
 def shuffled_bytes(spark: SparkSession, frame_of: Any) -> int:
@@ -159,3 +159,35 @@ def test_a_verb_restores_the_sessions_settings(spark: SparkSession, tmp_path: Pa
     finally:
         spark.conf.set("spark.sql.ansi.enabled", str(before["spark.sql.ansi.enabled"]))
     assert {name: spark.conf.get(name) for name in names} == before
+
+
+def test_the_driver_collects_rows_by_the_shard_never_by_the_sample(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected: list[int] = []
+    collect = type(spark.range(1)).collect
+
+    def counted(frame: DataFrame) -> list[Any]:
+        rows = collect(frame)
+        collected.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(type(spark.range(1)), "collect", counted)
+    totals = []
+    for samples in (4, 40):
+        source = write_dataset(tmp_path / str(samples), 3, samples)
+        collected.clear()
+        assert export(spark, source, tmp_path / f"{samples}_out", samples // 2)["exported"] == 3 * samples // 2
+        totals.append(sum(collected))
+    assert 0 < totals[0] == totals[1]
+
+
+def test_a_sample_moves_between_tasks_as_a_hundred_bytes(spark: SparkSession, tmp_path: Path) -> None:
+    shuffled = []
+    for samples in (100, 1_100):
+        source = write_dataset(tmp_path / str(samples), 2, samples)
+        output = tmp_path / f"{samples}_out"
+        frame_of = partial(export, spark, source, output, samples_per_shard=1_000)
+        shuffled.append(shuffled_bytes(spark, frame_of))
+    # Twice: to its row and its place, and to the task that writes its shard.
+    assert 0 < (shuffled[1] - shuffled[0]) / (2 * 1_000) < 100
