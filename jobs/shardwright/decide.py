@@ -92,11 +92,9 @@ def decide(
     if metadata is None:
         decision = _decide_alone(samples, rejects)
     else:
-        paths = [(shard["shard_index"], shard["shard_path"]) for shard in index.shards]
-        shards = {shard_stem(path): (shard_index, path) for shard_index, path in paths}
         try:
             with run_errors("filter"):
-                pairing = pair_samples(samples, metadata, selection, source, shards, rejected)
+                pairing = pair_samples(samples, metadata, selection, source, index.shards, rejected)
                 if pairing.troubled is not None:
                     rejects.add(pairing.troubled)
         except UnreadableFileError:

@@ -17,9 +17,11 @@ from shardwright.format.names import OWN_PREFIX
 from shardwright.frames import pairs
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.joins import with_list_reason
+from shardwright.frames.key_sums import text_key
 from shardwright.frames.rules import is_bad_flag, with_drop_reason, with_flag_reason
 from shardwright.metadata import Metadata
-from shardwright.proof import Count, Proof, prove_pairs
+from shardwright.proof import Count, Proof, Shards, key_characters, prove_pairs
+from shardwright.store.dataset import shard_stem
 from shardwright.store.sidecars import LISTED, file_path
 from shardwright.store.tables import table_schema
 
@@ -69,33 +71,31 @@ def pair_samples(
     metadata: Metadata,
     selection: Selection,
     source: SourceSettings,
-    shards: Mapping[str, tuple[int, str]],
+    shards: Shards,
     rejected: Collection[int],
 ) -> Pairing:
     """Pair by key, within shards where keys are not unique over the dataset.
 
     Args:
-        shards: ``shard_index`` and ``shard_path`` by stem.
+        shards: The rows of the table ``shards``.
         rejected: The shards that are set aside.
     """
     columns = table_columns((name for name in metadata.names if name != metadata.id_col), _OURS)
     id_type = metadata.frame.schema[metadata.id_col].dataType
     index_columns = [name for name in samples.columns if name != "drop_reason"]
-    samples = samples.withColumn(pairs.MATCH, pairs.match_key("key", id_type))
+    rows_at = partial(_rows, metadata, selection, columns)
     if not rejected:
-        rows = _rows(metadata, selection, columns, pairs.FILE)
-        by_number = not isinstance(id_type, T.StringType)
-        proof = prove_pairs(samples, rows, shards, by_number=by_number)
+        rows = rows_at(text_key(metadata.id_col, id_type, key_characters(shards)), pairs.FILE)
+        proof = prove_pairs(samples, rows, shards, decided=selection.decisions is not None)
         if proof is not None:
-            paired = _paired_within_shards(samples, rows, proof, by_number=by_number)
+            paired = _paired_within_shards(samples, rows, proof)
             return Pairing(_selected(paired, index_columns, columns), columns, proof.counts)
-    rejected_stems = [stem for stem, (shard_index, _) in shards.items() if shard_index in rejected]
+    samples = samples.withColumns({pairs.MATCH: pairs.match_key("key", id_type), pairs.STEM: pairs.tar_stem()})
+    rows_at = partial(rows_at, pairs.match_key(metadata.id_col, id_type))
+    rejected_stems = [shard_stem(shard["shard_path"]) for shard in shards if shard["shard_index"] in rejected]
     is_normal = {pairs.UNMATCHED_ROW} if source.unmatched_rows == "ignore" else set()
     troubles = {outcome: detail for outcome, detail in TROUBLES.items() if outcome not in is_normal}
-    rows_at = partial(_rows, metadata, selection, columns)
-    paired, counts, troubled = _pair_by_key(
-        samples.withColumn(pairs.STEM, pairs.tar_stem()), rows_at, rejected_stems, troubles
-    )
+    paired, counts, troubled = _pair_by_key(samples, rows_at, rejected_stems, troubles)
     return Pairing(_selected(paired, index_columns, columns), columns, counts, troubled)
 
 
@@ -131,15 +131,14 @@ def _pair_by_key(
     return joined, counts, troubled
 
 
-def _paired_within_shards(samples: DataFrame, rows: DataFrame, proof: Proof, *, by_number: bool) -> DataFrame:
+def _paired_within_shards(samples: DataFrame, rows: DataFrame, proof: Proof) -> DataFrame:
     """Join what is proven to meet, shard by shard: the layout, which counts within shards, moves no row again."""
-    # What the rows' side brings, of which most is dropped before, is not moved with the samples.
-    samples = samples.drop("shard_path") if by_number else samples.drop("shard_path", "key")
     rows = pairs.with_shard(rows.filter(~F.col("failed")) if proof.failed_count else rows, proof.files)
+    # The rows bring their shard's path: many of them are dropped before they move.
+    samples, rows = samples.drop("shard_path"), rows.withColumnRenamed(pairs.MATCH, "key")
     if sum(count.sample_count for count in proof.counts) >= _MANY_SAMPLES:
         samples, rows = samples.repartition("shard_index"), rows.repartition("shard_index")
-    joined = _joined(samples, rows, ["shard_index", pairs.MATCH])
-    return joined if by_number else joined.withColumn("key", F.col(pairs.MATCH))
+    return _joined(samples, rows, ["shard_index", "key"])
 
 
 def _joined(samples: DataFrame, rows: DataFrame, on: Sequence[str]) -> DataFrame:
@@ -160,14 +159,16 @@ def _outcomes(counts: Sequence[Count]) -> set[str]:
     return {count.outcome for count in counts}
 
 
-def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], place: str | None = None) -> DataFrame:
-    """Give the rows with their match keys, drop reasons, ``failed``, ``bad_flag`` and the columns as tables name them.
+def _rows(
+    metadata: Metadata, selection: Selection, columns: Mapping[str, str], key: Column, place: str | None = None
+) -> DataFrame:
+    """Give the rows with their drop reasons, ``failed``, ``bad_flag`` and the columns as tables name them.
 
     Args:
+        key: What they are compared by, as `pairs.MATCH`.
         place: Adds where rows lie: `pairs.FILE` or `pairs.STEM`.
     """
     frame = metadata.frame
-    id_type = frame.schema[metadata.id_col].dataType
     if place is not None:
         file = file_path(frame)
         frame = frame.withColumn(_PLACE, pairs.sidecar_stem(file) if place == pairs.STEM else file)
@@ -179,7 +180,7 @@ def _rows(metadata: Metadata, selection: Selection, columns: Mapping[str, str], 
         flagged = with_drop_reason(frame, selection.rules, _DROP_REASON)
     return flagged.select(
         *([] if place is None else [column(_PLACE).alias(place)]),
-        pairs.match_key(metadata.id_col, id_type).alias(pairs.MATCH),
+        key.alias(pairs.MATCH),
         column(_DROP_REASON).alias("drop_reason"),
         _failed_download(metadata.frame).alias("failed"),
         _bad_flag(metadata.frame, selection.filter_column).alias("bad_flag"),

@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
 
 from shardwright.frames import pairs
 from shardwright.frames.key_sums import key_sums
 from shardwright.store.dataset import shard_stem
 
 _LOCAL = re.compile(r"^file:/+")
+_SUMS = ("key_low", "key_high")
+
+Shards = Sequence[Mapping[str, Any]]
+# By the URI that a sidecar's rows have: `shard_index` and `shard_path` of its tar.
+Files = Mapping[str, tuple[int, str]]
 
 
 class Count(NamedTuple):
@@ -30,77 +36,94 @@ class Count(NamedTuple):
 class Proof(NamedTuple):
     """What is known where every sample has its row, and every row that did not fail its sample.
 
-    ``files`` gives ``shard_index`` and ``shard_path`` by the URI that a sidecar's rows have; ``failed_count`` counts
-    the rows of failed downloads, which have no samples.
+    ``failed_count`` counts the rows of failed downloads, which have no samples.
     """
 
-    files: Mapping[str, tuple[int, str]]
+    files: Files
     failed_count: int
     counts: Sequence[Count]
 
 
-def prove_pairs(
-    samples: DataFrame, rows: DataFrame, shards: Mapping[str, tuple[int, str]], *, by_number: bool
-) -> Proof | None:
+def key_characters(shards: Shards) -> int | None:
+    """Give how many characters all keys have; None where they differ."""
+    found = {shard["key_characters"] for shard in shards if shard["sample_count"]}
+    return found.pop() if len(found) == 1 else None
+
+
+def prove_pairs(samples: DataFrame, rows: DataFrame, shards: Shards, *, decided: bool) -> Proof | None:
     """Compare each sidecar's keys with its shard's: their number and sums of their hashes; None if they may differ.
 
     Keys are unique in a sound shard. Where the rows have as many keys, and the same sums, the pairs are one for one.
 
     Args:
-        samples: As `key_sums` takes them.
-        rows: As `key_sums` takes them.
-        shards: ``shard_index`` and ``shard_path`` by stem.
-        by_number: Keys are compared as whole numbers: they are unique still where all are of one length.
+        samples: ``key``, ``shard_index``, ``drop_reason``, ``problem``.
+        rows: As `key_sums` takes them; `pairs.MATCH` is written as the keys are.
+        shards: The rows of the table ``shards``, none of them set aside.
+        decided: Whether the samples know the drop reasons, and not the rows.
     """
-    sums = key_sums(samples, rows).collect()
-    in_tars = [row for row in sums if row["shard_index"] is not None]
-    in_sidecars = [row for row in sums if row["shard_index"] is None]
-    lengths = {length for row in in_tars for length in (row["shortest"], row["longest"])}
-    if any(row["unsound"] for row in sums) or (by_number and len(lengths) > 1):
+    if any(shard["key_low"] is None for shard in shards):
         return None
-    files = {
-        file: shards[stem] for file in {row[pairs.FILE] for row in in_sidecars} if (stem := stem_of(file)) in shards
-    }
-    if len(set(files.values())) < len({row[pairs.FILE] for row in in_sidecars}):
+    in_sidecars = key_sums(rows).collect()
+    files = _match_files(in_sidecars, shards)
+    if files is None or any(row["unsound"] for row in in_sidecars):
         return None
-    expected = _totals(in_tars, files)
-    if _totals(in_sidecars, files) == expected:
-        return Proof(files, 0, _counts(in_tars, in_sidecars, files))
-    sound = [row for row in in_sidecars if not row["failed"]]
-    if _totals(sound, files) != expected or _has_sample(rows.filter("failed"), samples, files):
+    expected = Counter(
+        {(shard["shard_index"], name): shard[name] for shard in shards for name in ("sample_count", *_SUMS)}
+    )
+    meeting = in_sidecars
+    if _totals(meeting, files) != expected:
+        meeting = [row for row in in_sidecars if not row["failed"]]
+        if _totals(meeting, files) != expected or _has_sample(rows.filter("failed"), samples, files):
+            return None
+    failed_count = sum(row["key_count"] for row in in_sidecars) - sum(row["key_count"] for row in meeting)
+    counts = _count_decided(samples) if decided else _count_rows(meeting, files)
+    if counts is None:
         return None
-    failed_count = sum(row["key_count"] for row in in_sidecars if row["failed"])
-    without_sample = Count(None, pairs.FAILED_DOWNLOAD, None, 0, failed_count)
-    return Proof(files, failed_count, [*_counts(in_tars, sound, files), without_sample])
+    without_sample = [Count(None, pairs.FAILED_DOWNLOAD, None, 0, failed_count)] if failed_count else []
+    return Proof(files, failed_count, [*counts, *without_sample])
 
 
-def _has_sample(failed: DataFrame, samples: DataFrame, files: Mapping[str, tuple[int, str]]) -> bool:
-    """Tell whether some row of a failed download has the key of a sample that has its row already."""
-    named = pairs.with_shard(failed, files)
-    return bool(named.join(samples, on=["shard_index", pairs.MATCH], how="left_semi").head(1))
+def _match_files(in_sidecars: Sequence[Row], shards: Shards) -> Files | None:
+    """Find the tar of each sidecar; None where one has none, or two have the same."""
+    by_stem = {shard_stem(shard["shard_path"]): (shard["shard_index"], shard["shard_path"]) for shard in shards}
+    uris = {row[pairs.FILE] for row in in_sidecars}
+    files = {uri: by_stem[stem] for uri in uris if (stem := shard_stem(_LOCAL.sub("/", unquote(uri)))) in by_stem}
+    return files if len(set(files.values())) == len(uris) else None
 
 
-def stem_of(file_path: str) -> str:
-    """Name the shard that a sidecar's rows lie beside, from their file's percent-encoded URI."""
-    return shard_stem(_LOCAL.sub("/", unquote(file_path)))
-
-
-def _totals(sums: Sequence[Row], files: Mapping[str, tuple[int, str]]) -> Counter[tuple[int, str]]:
+def _totals(sums: Sequence[Row], files: Files) -> Counter[tuple[int, str]]:
     totals: Counter[tuple[int, str]] = Counter()
     for row in sums:
-        shard_index = files[row[pairs.FILE]][0] if row["shard_index"] is None else row["shard_index"]
-        for name in ("key_count", "low", "high"):
+        shard_index = files[row[pairs.FILE]][0]
+        totals[shard_index, "sample_count"] += row["key_count"]
+        for name in _SUMS:
             totals[shard_index, name] += row[name]
     return totals
 
 
-def _counts(in_tars: Sequence[Row], in_sidecars: Sequence[Row], files: Mapping[str, tuple[int, str]]) -> list[Count]:
-    """Count kept and dropped samples; one of the two sides knows the drop reasons."""
-    by_tars = any(row["drop_reason"] for row in in_tars)
+def _has_sample(failed: DataFrame, samples: DataFrame, files: Files) -> bool:
+    """Tell whether some row of a failed download has the key of a sample that has its row already."""
+    named = pairs.with_shard(failed, files).withColumnRenamed(pairs.MATCH, "key")
+    return bool(named.join(samples, on=["shard_index", "key"], how="left_semi").head(1))
+
+
+def _count_rows(meeting: Sequence[Row], files: Files) -> list[Count]:
     counts: Counter[tuple[int, str | None]] = Counter()
-    for row in in_tars if by_tars else in_sidecars:
-        counts[row["shard_index"] if by_tars else files[row[pairs.FILE]][0], row["drop_reason"]] += row["key_count"]
-    return [
-        Count(shard_index, pairs.KEPT if reason is None else pairs.DROPPED, reason, count, count)
-        for (shard_index, reason), count in counts.items()
-    ]
+    for row in meeting:
+        counts[files[row[pairs.FILE]][0], row["drop_reason"]] += row["key_count"]
+    return [_count(*group, count) for group, count in counts.items()]
+
+
+def _count_decided(samples: DataFrame) -> list[Count] | None:
+    """Count what an earlier filter decided; None where it did not decide on all samples."""
+    groups = samples.groupBy("shard_index", "drop_reason").agg(
+        F.count(F.lit(1)).alias("sample_count"), F.count("problem").alias("unsound")
+    )
+    found = groups.collect()
+    if any(row["unsound"] for row in found):
+        return None
+    return [_count(row["shard_index"], row["drop_reason"], row["sample_count"]) for row in found]
+
+
+def _count(shard_index: int, drop_reason: str | None, count: int) -> Count:
+    return Count(shard_index, pairs.KEPT if drop_reason is None else pairs.DROPPED, drop_reason, count, count)

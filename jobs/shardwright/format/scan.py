@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from shardwright.errors import Problem, SampleReason
 from shardwright.format.headers import BLOCK_BYTES, MAX_MEMBER_BYTES, Flags, Longs, block_count
+from shardwright.format.key_sums import KeySums, key_sums
 from shardwright.format.members import Members, list_members
 from shardwright.format.split import SplitNames, split_names
 from shardwright.format.window import RangeReader
@@ -68,6 +69,12 @@ class ShardIndex(NamedTuple):
     @property
     def unsound_count(self) -> int:
         return len(self.unsound)
+
+    @property
+    def key_sums(self) -> KeySums:
+        """What tells the keys from others; nothing where a sample has a problem."""
+        is_sound = self.samples["problem"].null_count == len(self.samples)
+        return key_sums(self.samples["key"]) if is_sound else KeySums()
 
     @property
     def problems(self) -> list[Problem]:

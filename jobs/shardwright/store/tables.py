@@ -25,8 +25,8 @@ _POINTERS = "member_exts array<string>, payload_offsets array<bigint>, payload_b
 SCHEMAS: Mapping[str, str] = {
     SHARDS: f"""snapshot_id string, dataset_root string, shard_index bigint, shard_path string, shard_bytes bigint,
         modified_ns bigint, sample_count bigint, unsound_count bigint, longest_name_bytes bigint,
-        longest_ext_bytes bigint, member_count bigint, skipped_count bigint, dialect string, {_PROBLEM},
-        scan_id string""",
+        longest_ext_bytes bigint, key_low bigint, key_high bigint, key_characters bigint, member_count bigint,
+        skipped_count bigint, dialect string, {_PROBLEM}, scan_id string""",
     SAMPLES: f"""scan_id string, shard_path string, position bigint, key string, sample_offset bigint,
         sample_bytes bigint, written_bytes bigint, {_POINTERS}, {_PROBLEM}""",
     DECISIONS: """snapshot_id string, shard_path string, position bigint, key string, keep boolean,

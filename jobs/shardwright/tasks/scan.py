@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from shardwright.errors import Problem
 from shardwright.files import OpenFile
+from shardwright.format.key_sums import KeySums
 from shardwright.format.scan import SAMPLES, ShardIndex, scan_tar
 
 SAMPLE, SHARD = "sample", "shard"
@@ -27,6 +28,7 @@ SCAN = pa.schema(
         pa.field("unsound_count", pa.int64()),
         pa.field("longest_name_bytes", pa.int64()),
         pa.field("longest_ext_bytes", pa.int64()),
+        *(pa.field(name, pa.int64()) for name in KeySums._fields),
         pa.field("member_count", pa.int64()),
         pa.field("skipped_count", pa.int64()),
         pa.field("dialect", pa.string()),
@@ -41,7 +43,7 @@ _SHARD_COUNTS = (
     "skipped_count",
     "dialect",
 )
-SHARD_COLUMNS = (*_SHARD_COUNTS, "problem", "problem_offset", "problem_detail")
+SHARD_COLUMNS = (*_SHARD_COUNTS, *KeySums._fields, "problem", "problem_offset", "problem_detail")
 _BATCH_ROWS = 4_096
 # How a tar, which begins with a name, never does.
 _COMPRESSIONS = {
@@ -89,6 +91,7 @@ def _shard_row(index: ShardIndex, place: Mapping[str, Any]) -> pa.RecordBatch:
         "kind": SHARD,
         **place,
         **{name: getattr(index, name) for name in _SHARD_COUNTS},
+        **index.key_sums._asdict(),
         "problem": damage and damage.reason,
         "problem_offset": damage and damage.offset,
         "problem_detail": damage and damage.detail,
