@@ -38,8 +38,9 @@ from shardwright.store.tables import EXPORTS, MANIFEST, SAMPLES, SHARDS, SNAPSHO
 from shardwright.store.types import spark_schema
 from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
-# Enough for a core that is done to find another, few enough for their start not to count.
-_TASKS_PER_CORE = 16
+# Enough for a core that is done to find another, and each large enough for its start, some hundredths of a second, not
+# to count.
+_TASKS_PER_CORE, _TASK_BYTES = 16, 512 << 20
 # A shuffle of more partitions costs more than uneven tasks do.
 _MAX_TASKS = 10_000
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "drops", "rejects", "unpaired_rows", "joins")
@@ -121,7 +122,8 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> li
     pointers = ["shard_id", "position", "key", "source_shard", "member_exts", "payload_offsets", "payload_bytes"]
     stored = request.tables.read(spark, EXPORTS).filter(F.col("snapshot_id") == request.snapshot_id)
     stored = stored.select(*pointers, *map(column, sorted(needed - set(pointers))))
-    tasks = min(task_count(spark, plan["shard_count"], _TASKS_PER_CORE), _MAX_TASKS)
+    fewest, most = (task_count(spark, plan["shard_count"], per_core) for per_core in (1, _TASKS_PER_CORE))
+    tasks = min(max(fewest, plan["planned_bytes"] // _TASK_BYTES), most, _MAX_TASKS)
     rows = spread(stored, "shard_id", plan["shard_count"], tasks).sortWithinPartitions("shard_id", "position")
     started = time.time()
     try:

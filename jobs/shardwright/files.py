@@ -117,6 +117,11 @@ def read_range(descriptor: int, offset: int, into: memoryview) -> int:
     return done
 
 
+def ask_for(descriptor: int, offset: int, count: int) -> None:
+    """Say that a range of an open file will be read soon: where it is not in memory, the disk begins with it."""
+    os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_WILLNEED)
+
+
 def write_all(descriptor: int, data: memoryview) -> None:
     """Append a whole buffer to an open file."""
     while len(data):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from shardwright.errors import DataError
-from shardwright.files import OpenFile, published, read_range, write_all
+from shardwright.files import OpenFile, ask_for, published, read_range, write_all
 from shardwright.format.blocks import Members, Reads, assemble, plan_reads, starts_range
 from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
 from shardwright.format.json_id import BadJsonError, with_json_id
@@ -216,7 +216,11 @@ class _Source(OpenFile):
         """Read ranges one behind the other; the buffer is used where it is large enough."""
         blocks = buffer if reads.total_blocks <= len(buffer) else np.empty((reads.total_blocks, BLOCK_BYTES), np.uint8)
         flat = blocks.reshape(-1)
-        for offset, size, first in zip(*(part.tolist() for part in reads[:3]), strict=True):
+        ranges = list(zip(*(part.tolist() for part in reads[:3]), strict=True))
+        # A disk serves many ranges at once about twice as fast as one behind the other.
+        for offset, size, _ in ranges:
+            ask_for(self.descriptor, offset, size)
+        for offset, size, first in ranges:
             self.fill(offset, flat[first * BLOCK_BYTES : first * BLOCK_BYTES + size])
         return blocks
 
