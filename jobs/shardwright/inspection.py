@@ -153,7 +153,8 @@ def _inspect(settings: ExportSettings, decision: Decision, rows: DataFrame) -> D
 
 def _without_twins(rows: DataFrame, decision: Decision) -> DataFrame:
     """Remove samples whose key another one has already; the first in the dataset's order stays."""
-    if not rows.groupBy("new_key").count().filter("count > 1").head(1):
+    (most,) = rows.groupBy("new_key").count().agg(F.max("count")).collect()
+    if (most[0] or 0) <= 1:
         return rows
     ordered = Window.partitionBy("new_key").orderBy(*_PLACE)
     ranked = rows.select(*_PLACE, "shard_path", "key", "new_key").withColumns(

@@ -18,7 +18,7 @@ from shardwright.metadata import Metadata
 from shardwright.reporting import log
 from shardwright.store.keep_lists import KeepList, empty_list, open_keep_list, read_values
 from shardwright.store.session import fit_to_rows, run_errors, task_count
-from shardwright.store.sidecars import LISTED, with_places
+from shardwright.store.sidecars import LISTED, with_file_path
 from shardwright.store.types import spark_schema
 from shardwright.table_join import choose_join_column, require_comparable
 from shardwright.tasks.sums import sum_file
@@ -113,5 +113,5 @@ def mark_listed(spark: SparkSession, metadata: Metadata, listing: Listing, held:
     log(f"keep list: {counted[0]:,} entries, {counted[1]:,} distinct")
     if os.stat(keep_list.path).st_mtime_ns != listing.modified_ns:
         raise RequestError(keep_list.path, "the keep list changed while it was read", "Run the command again")
-    marked = with_listed(with_places(metadata.frame), join_value(join_on, kind, keep_list.kind), entries, LISTED)
+    marked = with_listed(with_file_path(metadata.frame), join_value(join_on, kind, keep_list.kind), entries, LISTED)
     return Listed(metadata._replace(frame=marked), listing, counted[0], counted[1])

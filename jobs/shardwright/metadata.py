@@ -114,7 +114,8 @@ def require_selection(metadata: Metadata | None, selection: Selection) -> None:
     """
     if metadata is None:
         return
-    if not is_repeatable(metadata.frame):
+    # Spark holds the place of a row to be one that may change.
+    if not is_repeatable(metadata.frame.drop(FILE_PATH, ROW_INDEX)):
         assigned = ", ".join(f"metadata['{name}']" for name in sorted(metadata.computed))
         raise RequestError(assigned, f"it {_NOT_REPEATABLE}", _remedy(metadata))
     if selection.filter_column is not None:
@@ -134,7 +135,7 @@ def _require_flag(metadata: Metadata, name: str) -> None:
 
 
 def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
-    where, frame = f"rule '{rule}'", metadata.frame
+    where, frame = f"rule '{rule}'", metadata.frame.drop(FILE_PATH, ROW_INDEX)
     try:
         # In parentheses a last word, such as an "and" that nothing follows, is not taken for a name.
         decided = frame.select(F.expr(f"({condition}\n)"))

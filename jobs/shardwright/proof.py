@@ -104,7 +104,8 @@ def _totals(sums: Sequence[Row], files: Files) -> Counter[tuple[int, str]]:
 def _has_sample(failed: DataFrame, samples: DataFrame, files: Files) -> bool:
     """Tell whether some row of a failed download has the key of a sample that has its row already."""
     named = pairs.with_shard(failed, files).withColumnRenamed(pairs.MATCH, "key")
-    return bool(named.join(samples, on=["shard_index", "key"], how="left_semi").head(1))
+    (found,) = named.join(samples, on=["shard_index", "key"], how="left_semi").agg(F.count(F.lit(1))).collect()
+    return bool(found[0])
 
 
 def _count_rows(meeting: Sequence[Row], files: Files) -> list[Count]:

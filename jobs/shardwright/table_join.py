@@ -17,7 +17,7 @@ from shardwright.metadata import Metadata
 from shardwright.reporting import log
 from shardwright.store.other_tables import OtherTable, open_other_table
 from shardwright.store.session import run_errors
-from shardwright.store.sidecars import FILE_PATH, LISTED, ROW_INDEX, with_places
+from shardwright.store.sidecars import FILE_PATH, LISTED, ROW_INDEX, with_file_path
 
 UID = "uid"
 # Columns that tell one sample's content from another's: where both sides have one, its values must agree.
@@ -86,7 +86,7 @@ def join_table(spark: SparkSession, metadata: Metadata, source: SourceSettings) 
     for name in content:
         require_comparable(metadata, name, table.where, table.frame.schema[name].dataType)
     values = table.frame.withColumn(VALUE, join_value(join_on, other, kind))
-    own = with_places(metadata.frame)
+    own = with_file_path(metadata.frame)
     rows = with_other(own, join_value(join_on, kind, other), values, added, content)
     schema = metadata.schema
     for field in table.fields:

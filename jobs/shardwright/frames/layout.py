@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from shardwright.frames.small_table import array_of
+
 
 def with_layout(kept: DataFrame, first_ranks: Sequence[int], samples_per_shard: int) -> DataFrame:
     """Add ``shard_id`` and ``position``; the order of source shards and of samples within them stays.
@@ -21,9 +23,7 @@ def with_layout(kept: DataFrame, first_ranks: Sequence[int], samples_per_shard: 
         arguments alone, never on how rows are partitioned.
     """
     within = Window.partitionBy("shard_index").orderBy("source_position")
-    # One literal that folds to an array: as many literals as there are shards would take seconds to build.
-    ranks = F.split(F.lit(",".join(map(str, first_ranks))), ",").cast("array<bigint>")
-    base = F.element_at(ranks, (F.col("shard_index") + 1).cast("int"))
+    base = F.element_at(array_of("bigint", first_ranks), (F.col("shard_index") + 1).cast("int"))
     ranked = kept.withColumn("rank", base + F.row_number().over(within) - 1)
     return ranked.withColumns(
         {"shard_id": F.expr(f"rank div {samples_per_shard}"), "position": F.col("rank") % _long(samples_per_shard)}

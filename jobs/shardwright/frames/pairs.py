@@ -11,6 +11,7 @@ from pyspark.sql import types as T
 
 from shardwright.format.names import SHARD_SUFFIXES
 from shardwright.frames.columns import column
+from shardwright.frames.small_table import small_table
 
 MATCH, STEM, FILE = "match_key", "shard_stem", "sidecar_file"
 
@@ -46,8 +47,11 @@ def tar_stem() -> Column:
 
 def with_shard(rows: DataFrame, files: Mapping[str, tuple[int, str]]) -> DataFrame:
     """Put ``shard_index`` and ``shard_path`` in the place of `FILE`, the sidecar's; rows of others are left out."""
-    schema = f"{FILE} string, shard_index bigint, shard_path string"
-    named = rows.sparkSession.createDataFrame([(file, *shard) for file, shard in files.items()], schema)
+    indexes, paths = zip(*files.values(), strict=True)
+    named = small_table(
+        rows.sparkSession,
+        {FILE: ("string", [*files]), "shard_index": ("bigint", indexes), "shard_path": ("string", paths)},
+    )
     return rows.join(F.broadcast(named), on=FILE, how="inner").drop(FILE)
 
 

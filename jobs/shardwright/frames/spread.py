@@ -7,6 +7,8 @@ import numpy.typing as npt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from shardwright.frames.small_table import array_of
+
 _SEED = np.uint32(42)
 
 
@@ -17,7 +19,7 @@ def spread(rows: DataFrame, number: str, count: int, tasks: int) -> DataFrame:
         number: The column of numbers, from 0 to ``count`` - 1; equal ones come to the same task.
         tasks: At most ``count``.
     """
-    marks = F.split(F.lit(",".join(map(str, _marks(tasks)))), ",").cast("array<bigint>")
+    marks = array_of("bigint", _marks(tasks))
     group = F.expr(f"cast(`{number}` * {tasks} div {count} as int)")
     return rows.repartition(tasks, F.element_at(marks, group + 1))
 

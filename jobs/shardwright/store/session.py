@@ -132,6 +132,11 @@ def is_ours(spark: SparkSession) -> bool:
     return spark.conf.get("spark.python.daemon.module", None) == _DAEMON
 
 
+def plans_for_gpu(spark: SparkSession) -> bool:
+    """Tell a session whose plans RAPIDS takes over, with ``conf/rapids.conf``."""
+    return spark.conf.get("spark.rapids.sql.enabled", "false") == "true"
+
+
 def fit_to_rows(spark: SparkSession, row_count: int) -> None:
     """Let a session of our own compile its plans from here on where they are worth it, and share out many rows."""
     if is_ours(spark) and row_count >= _COMPILED_FROM_ROWS:
@@ -196,7 +201,7 @@ def local_session(metadata_bytes: int = 0, record_classes: str | None = None) ->
     conf = resources.files("shardwright") / "conf"
     builder = SparkSession.builder.master("local[*]").appName("shardwright")
     for name in ("spark.conf", "local.conf"):
-        for key, value in _properties((conf / name).read_text(encoding="utf-8")):
+        for key, value in spark_properties((conf / name).read_text(encoding="utf-8")):
             builder = builder.config(key, value)
     # Most local runs last seconds: the quick compiler and the simplest collector take a quarter off a cold one, and
     # from a million samples on they take twice the time.
@@ -216,7 +221,7 @@ def local_session(metadata_bytes: int = 0, record_classes: str | None = None) ->
     return builder.getOrCreate()
 
 
-def _properties(text: str) -> Iterator[tuple[str, str]]:
+def spark_properties(text: str) -> Iterator[tuple[str, str]]:
     """Read the settings of a Spark properties file."""
     for line in text.splitlines():
         setting = line.strip()

@@ -19,6 +19,7 @@ from shardwright.format.drift import SidecarGroup, group_sidecars, widest_schema
 from shardwright.format.names import OWN_PREFIX
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
 from shardwright.store.dataset import Dataset
+from shardwright.store.session import plans_for_gpu
 from shardwright.store.types import null_places, own_type, spark_type, widened
 
 # Where a row comes from, in frames of sidecars that drifted apart or were joined with others.
@@ -139,28 +140,28 @@ def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars) -> DataFra
     if len(frames) == 1:
         return frames[0]
     # Above a union nobody can ask where a row comes from any more.
-    return reduce(DataFrame.unionByName, map(with_places, frames))
+    placed = (frame.withColumns({FILE_PATH: file_path(frame), ROW_INDEX: row_index(frame)}) for frame in frames)
+    return reduce(DataFrame.unionByName, placed)
 
 
-def with_places(frame: DataFrame) -> DataFrame:
-    """Add `FILE_PATH` and `ROW_INDEX`, before rows of other files come in; unused, they cost nothing."""
-    return frame.withColumns(_place_columns(frame))
+def with_file_path(frame: DataFrame) -> DataFrame:
+    """Add `FILE_PATH`, before rows of other files come in."""
+    return frame if FILE_PATH in frame.columns else frame.withColumn(FILE_PATH, file_path(frame))
 
 
 def file_path(frame: DataFrame) -> Column:
-    """Give the file that a row of metadata comes from, as a percent-encoded URI; it takes the scan off a GPU."""
-    return _place_columns(frame)[FILE_PATH]
+    """Give the file that a row of metadata comes from, as a percent-encoded URI.
+
+    Spark has two names for it: one that Unity Catalog refuses, and one that takes the scan off a GPU.
+    """
+    if FILE_PATH in frame.columns:
+        return F.col(f"`{FILE_PATH}`")
+    return F.input_file_name() if plans_for_gpu(frame.sparkSession) else F.col("_metadata.file_path")
 
 
 def row_index(frame: DataFrame) -> Column:
     """Give the place, from 0, of a row of metadata in its file; it takes the scan off a GPU."""
-    return _place_columns(frame)[ROW_INDEX]
-
-
-def _place_columns(frame: DataFrame) -> dict[str, Column]:
-    if FILE_PATH in frame.columns:
-        return {name: F.col(f"`{name}`") for name in (FILE_PATH, ROW_INDEX)}
-    return {FILE_PATH: F.col("_metadata.file_path"), ROW_INDEX: F.col("_metadata.row_index")}
+    return F.col(f"`{ROW_INDEX}`") if ROW_INDEX in frame.columns else F.col("_metadata.row_index")
 
 
 def _read_alike(spark: SparkSession, group: SidecarGroup, widest: pa.Schema) -> DataFrame:

@@ -1,0 +1,155 @@
+"""Ask NVIDIA's planner about every plan that the package starts while tests run; no GPU and no driver is needed.
+
+A plugin of pytest: ``pytest -p tests.gpu_plan.gate``. ``SHARDWRIGHT_RAPIDS_JAR`` names the real jar.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import wraps
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from shardwright.store.jvm import delta_jars
+from shardwright.store.session import spark_properties
+from tests.gpu_plan.reviewed import REVIEWED, Reviewed
+
+# Of conf/rapids.conf: what can't even be loaded where there is no GPU.
+_NEEDS_GPU = re.compile(r"spark\.plugins|spark\.sql\.cache\.serializer|.*\.resource\.gpu\.amount|.*\.pinnedPool\.size")
+_CONF = {
+    "spark.rapids.skipGpuArchitectureCheck": "true",
+    # Else unsupported expressions hide behind a bridge to the CPU.
+    "spark.rapids.sql.expression.cpuBridge.enabled": "false",
+    # A plan is asked about whole, not stage by stage.
+    "spark.sql.adaptive.enabled": "false",
+    "spark.driver.memory": "3g",
+}
+# `*Exec <ProjectExec> will run on GPU`, `!Expression <ZipWith> zip_with(…) cannot run on GPU because …`
+_LINE = re.compile(r"^\s*(?P<mark>[*!@#$%])\s?(?P<kind>\w*) ?<(?P<name>\w+)> (?P<text>.*)$")
+_PACKAGE = f"{os.sep}shardwright{os.sep}"
+
+
+class Refusal(NamedTuple):
+    """Something that can't run on a GPU; ``asked_by`` are the package's modules and tests that asked for it."""
+
+    name: str
+    text: str
+    asked_by: frozenset[str]
+
+    @property
+    def reviewed(self) -> Reviewed | None:
+        """Give the line of the list that covers it."""
+        for one in REVIEWED:
+            is_asked = not one.asked_by or one.asked_by & self.asked_by
+            if one.name == self.name and one.because in self.text and is_asked:
+                return one
+        return None
+
+
+class Gate:
+    """What was asked in this run, and what was refused."""
+
+    def __init__(self) -> None:
+        self.plan_count = 0
+        self.operator_count = 0
+        self.refusals: list[Refusal] = []
+
+    def ask(self, frame: DataFrame) -> list[Refusal]:
+        """Count a plan's operators; give what the planner refuses of it."""
+        planner = frame.sparkSession._jvm.com.nvidia.spark.rapids.ExplainPlan  # type: ignore[union-attr]  # noqa: SLF001
+        text = planner.explainPotentialGpuPlan(frame._jdf, "ALL")  # noqa: SLF001 - the planner takes Java's frames
+        asked_by = frozenset(Path(call.filename).name for call in traceback.extract_stack() if _is_ours(call.filename))
+        lines = [found for line in text.splitlines() if (found := _LINE.match(line))]
+        self.plan_count += 1
+        self.operator_count += sum(line["kind"] == "Exec" for line in lines)
+        return [Refusal(line["name"], line["text"], asked_by) for line in lines if line["mark"] == "!"]
+
+    def note(self, frame: DataFrame) -> None:
+        """Ask about a plan that is about to run."""
+        self.refusals += self.ask(frame)
+
+    @property
+    def unreviewed(self) -> list[Refusal]:
+        return [refusal for refusal in self.refusals if refusal.reviewed is None]
+
+
+GATE = Gate()
+
+
+def _is_ours(path: str) -> bool:
+    return _PACKAGE in path or Path(path).name.startswith("test_")
+
+
+def pytest_sessionstart() -> None:
+    """Start the session that tests then find, and listen to what runs in it."""
+    spark = _start()
+    frames = type(spark.range(1))
+    for name in ("collect", "head", "first", "take", "count", "toLocalIterator", "persist"):
+        _listen(frames, name, lambda frame: frame)
+    writers = type(spark.range(1).write)
+    for name in ("save", "saveAsTable", "parquet"):
+        _listen(writers, name, lambda writer: writer._df)  # noqa: SLF001 - a writer does not tell what it writes
+
+
+def _start() -> SparkSession:
+    jar = os.environ["SHARDWRIGHT_RAPIDS_JAR"]
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master("local[*]").appName("shardwright: gpu plan")
+    for name in ("spark.conf", "local.conf", "rapids.conf"):
+        text = (resources.files("shardwright") / "conf" / name).read_text(encoding="utf-8")
+        for key, value in spark_properties(text):
+            builder = builder if _NEEDS_GPU.fullmatch(key) else builder.config(key, value)
+    for key, value in _CONF.items():
+        builder = builder.config(key, value)
+    builder = builder.config("spark.driver.extraClassPath", os.pathsep.join([*delta_jars(), jar]))
+    return builder.getOrCreate()
+
+
+def _listen(owner: type, name: str, frame_of: Callable[[Any], DataFrame]) -> None:
+    method = getattr(owner, name)
+
+    @wraps(method)
+    def heard(self: Any, *args: Any, **named: Any) -> Any:
+        # What Spark's own Python does on the way, such as the `take` of a `head`, is the same plan again.
+        if _is_ours(sys._getframe(1).f_code.co_filename):  # noqa: SLF001 - the cheapest look at the caller
+            GATE.note(frame_of(self))
+        return method(self, *args, **named)
+
+    setattr(owner, name, heard)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was asked and what was refused."""
+    terminalreporter.section("plans on a GPU")
+    for line in _summary():
+        terminalreporter.write_line(line)
+
+
+def _summary() -> Iterator[str]:
+    yield (
+        f"{GATE.plan_count:,} plans asked, {GATE.operator_count:,} operators, {len(GATE.unreviewed):,} refusals that "
+        f"are not on the list, {len(GATE.refusals) - len(GATE.unreviewed):,} that are"
+    )
+    for reviewed, count in Counter(refusal.reviewed for refusal in GATE.refusals).items():
+        if reviewed is not None:
+            yield f"reviewed: {count:,} × {reviewed.name}, {reviewed.because}: {reviewed.why}"
+    for (name, text, modules), count in Counter(
+        (refusal.name, re.sub(r"#\d+L?", "", refusal.text)[:300], ", ".join(sorted(refusal.asked_by)))
+        for refusal in GATE.unreviewed
+    ).items():
+        yield f"refused: {count:,} × {name} ({modules}): {text}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run where something was refused, or nothing was asked."""
+    if session.exitstatus == pytest.ExitCode.OK and (GATE.unreviewed or not GATE.plan_count):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
