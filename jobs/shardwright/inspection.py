@@ -111,7 +111,11 @@ def _new_key(settings: ExportSettings, dataset: Dataset) -> Column:
     if settings.keys == "source":
         return F.col("key")
     is_shared = F.count(F.lit(1)).over(Window.partitionBy("key")) > 1
-    stem = F.substring(pairs.tar_stem(), len(dataset.dataset_root) + 2, _LONGEST)
+    stem = F.substring(
+        pairs.tar_stem([shard_stem(shard.file.path) for shard in dataset.shards]),
+        len(dataset.dataset_root) + 2,
+        _LONGEST,
+    )
     return F.when(is_shared, F.concat_ws("/", stem, "key")).otherwise(F.col("key"))
 
 

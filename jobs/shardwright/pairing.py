@@ -22,7 +22,7 @@ from shardwright.frames.rules import is_bad_flag, with_drop_reason, with_flag_re
 from shardwright.metadata import Metadata
 from shardwright.proof import Count, Proof, Shards, key_characters, prove_pairs
 from shardwright.store.dataset import shard_stem
-from shardwright.store.sidecars import LISTED, file_path
+from shardwright.store.sidecars import LISTED, file_path, sidecar_stems
 from shardwright.store.tables import table_schema
 
 TROUBLES = {
@@ -90,9 +90,10 @@ def pair_samples(
         if proof is not None:
             paired = _paired_within_shards(samples, rows, proof)
             return Pairing(_selected(paired, index_columns, columns), columns, proof.counts)
-    samples = samples.withColumns({pairs.MATCH: pairs.match_key("key", id_type), pairs.STEM: pairs.tar_stem()})
+    stems = [shard_stem(shard["shard_path"]) for shard in shards]
+    samples = samples.withColumns({pairs.MATCH: pairs.match_key("key", id_type), pairs.STEM: pairs.tar_stem(stems)})
     rows_at = partial(rows_at, pairs.match_key(metadata.id_col, id_type))
-    rejected_stems = [shard_stem(shard["shard_path"]) for shard in shards if shard["shard_index"] in rejected]
+    rejected_stems = [stems[shard_index] for shard_index in sorted(rejected)]
     is_normal = {pairs.UNMATCHED_ROW} if source.unmatched_rows == "ignore" else set()
     troubles = {outcome: detail for outcome, detail in TROUBLES.items() if outcome not in is_normal}
     paired, counts, troubled = _pair_by_key(samples, rows_at, rejected_stems, troubles)
@@ -170,22 +171,22 @@ def _rows(
     """
     frame = metadata.frame
     if place is not None:
-        file = file_path(frame)
-        frame = frame.withColumn(_PLACE, pairs.sidecar_stem(file) if place == pairs.STEM else file)
+        frame = frame.withColumn(_PLACE, file_path(frame))
     if selection.filter_column is not None:
         flagged = with_flag_reason(frame, selection.filter_column, _DROP_REASON)
     elif selection.keep_list is not None:
         flagged = with_list_reason(frame, LISTED, _DROP_REASON)
     else:
         flagged = with_drop_reason(frame, selection.rules, _DROP_REASON)
-    return flagged.select(
-        *([] if place is None else [column(_PLACE).alias(place)]),
+    rows = flagged.select(
+        *([] if place is None else [column(_PLACE).alias(pairs.FILE)]),
         key.alias(pairs.MATCH),
         column(_DROP_REASON).alias("drop_reason"),
         _failed_download(metadata.frame).alias("failed"),
         _bad_flag(metadata.frame, selection.filter_column).alias("bad_flag"),
         *(column(name).alias(table_name) for name, table_name in columns.items()),
     )
+    return pairs.with_stem(rows, sidecar_stems(metadata.frame)) if place == pairs.STEM else rows
 
 
 def _failed_download(frame: DataFrame) -> Column:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -14,8 +12,8 @@ from pyspark.sql import functions as F
 from shardwright.frames import pairs
 from shardwright.frames.key_sums import key_sums
 from shardwright.store.dataset import shard_stem
+from shardwright.store.sidecars import stem_of
 
-_LOCAL = re.compile(r"^file:/+")
 _SUMS = ("key_low", "key_high")
 
 Shards = Sequence[Mapping[str, Any]]
@@ -87,7 +85,7 @@ def _match_files(in_sidecars: Sequence[Row], shards: Shards) -> Files | None:
     """Find the tar of each sidecar; None where one has none, or two have the same."""
     by_stem = {shard_stem(shard["shard_path"]): (shard["shard_index"], shard["shard_path"]) for shard in shards}
     uris = {row[pairs.FILE] for row in in_sidecars}
-    files = {uri: by_stem[stem] for uri in uris if (stem := shard_stem(_LOCAL.sub("/", unquote(uri)))) in by_stem}
+    files = {uri: by_stem[stem] for uri in uris if (stem := stem_of(uri)) in by_stem}
     return files if len(set(files.values())) == len(uris) else None
 
 

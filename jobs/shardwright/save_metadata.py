@@ -15,7 +15,7 @@ from shardwright.config import SourceSettings
 from shardwright.errors import CountsError, ProblemsError, RequestError, did_you_mean
 from shardwright.files import list_files, remove_folder
 from shardwright.frames.columns import column, table_columns
-from shardwright.frames.pairs import STEM, sidecar_stem
+from shardwright.frames.pairs import FILE, STEM, with_stem
 from shardwright.index import choose_index_tables
 from shardwright.metadata import Metadata, load_metadata
 from shardwright.reporting import log, snapshot_row
@@ -30,7 +30,7 @@ from shardwright.store.dataset import (
 )
 from shardwright.store.rows import append_rows
 from shardwright.store.session import run_errors, task_count
-from shardwright.store.sidecars import count_rows, file_path, row_index
+from shardwright.store.sidecars import count_rows, row_place, sidecar_stems
 from shardwright.store.tables import SNAPSHOTS, tables_at
 from shardwright.store.types import spark_schema
 from shardwright.tasks.save import SAVED, SaveJob, copy_sidecars, save_sidecars
@@ -154,11 +154,14 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequenc
         count = len(job.files)
         numbers = spark.range(0, count, 1, task_count(spark, count))
         return numbers.mapInArrow(partial(copy_sidecars, job=job), spark_schema(SAVED))
+    file, row_index = row_place(metadata.frame)
     rows = metadata.frame.select(
-        sidecar_stem(file_path(metadata.frame)).alias(STEM),
-        row_index(metadata.frame).alias("row_index"),
+        file.alias(FILE),
+        row_index.alias("row_index"),
         *(column(name).alias(arriving) for name, arriving in job.computed.items()),
     )
+    rows = with_stem(rows, sidecar_stems(metadata.frame))
+    rows = rows.select(STEM, *(name for name in rows.columns if name != STEM))
     for stem in empty:
         # A sidecar without rows is written too: a row without a number stands for it.
         nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in rows.schema.fields[1:]]

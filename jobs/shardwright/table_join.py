@@ -146,6 +146,6 @@ def _hint(join: TableJoin) -> str:
     """Show values of both sides."""
     sides = []
     for frame in (join.rows, join.values):
-        values = frame.filter(F.col(VALUE).isNotNull()).select(VALUE).limit(_NAMED).collect()
+        values = frame.filter(F.col(VALUE).isNotNull()).select(VALUE).orderBy(VALUE).limit(_NAMED).collect()
         sides.append(", ".join(repr(row[VALUE]) for row in values) or "nothing")
     return f"Pass another --join-on: the dataset has {sides[0]}, the table {sides[1]}"

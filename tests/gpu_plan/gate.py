@@ -141,12 +141,12 @@ def _summary() -> Iterator[str]:
     )
     for reviewed, count in Counter(refusal.reviewed for refusal in GATE.refusals).items():
         if reviewed is not None:
-            yield f"reviewed: {count:,} × {reviewed.name}, {reviewed.because}: {reviewed.why}"
+            yield f"reviewed: {count:,} x {reviewed.name}, {reviewed.because}: {reviewed.why}"
     for (name, text, modules), count in Counter(
         (refusal.name, re.sub(r"#\d+L?", "", refusal.text)[:300], ", ".join(sorted(refusal.asked_by)))
         for refusal in GATE.unreviewed
     ).items():
-        yield f"refused: {count:,} × {name} ({modules}): {text}"
+        yield f"refused: {count:,} x {name} ({modules}): {text}"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

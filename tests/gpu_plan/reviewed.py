@@ -30,4 +30,16 @@ REVIEWED = (
         frozenset({"save_metadata.py", "test_drift.py"}),
         "a row's place in its file has no other name: sidecars are saved in their order, and found again once united",
     ),
+    Reviewed(
+        "FileSourceScanExec",
+        "TextFileFormat",
+        frozenset({"keep_list.py"}),
+        "RAPIDS reads no text; a keep list in Parquet or of uids stays on the GPU",
+    ),
+    Reviewed(
+        "RDDScanExec",
+        "does not currently support the operator class",
+        frozenset({"rejects.py"}),
+        "the few shards that are set aside come from the driver",
+    ),
 )

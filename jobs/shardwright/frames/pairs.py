@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from shardwright.format.names import SHARD_SUFFIXES
 from shardwright.frames.columns import column
-from shardwright.frames.small_table import small_table
+from shardwright.frames.small_table import array_of, small_table
 
 MATCH, STEM, FILE = "match_key", "shard_stem", "sidecar_file"
 
@@ -22,9 +20,6 @@ NULL_ID, DUPLICATE_KEY, DUPLICATE_ROW = "null_id", "duplicate_key", "duplicate_r
 MISSING_ROW, UNMATCHED_ROW, BAD_FLAG = "missing_row", "unmatched_row", "bad_flag"
 
 
-_SUFFIX = f"(?i)({'|'.join(map(re.escape, SHARD_SUFFIXES))})$"
-
-
 def match_key(name: str, id_type: T.DataType) -> Column:
     """Give the text by which keys and ids are compared: where ids are integers, 9 meets '000000009'."""
     if isinstance(id_type, T.StringType):
@@ -33,16 +28,23 @@ def match_key(name: str, id_type: T.DataType) -> Column:
     return F.when(digits == "", "0").otherwise(digits)
 
 
-def sidecar_stem(file_path: Column) -> Column:
-    """Name the shard that a sidecar's row lies beside: its file's path without the suffix."""
-    # The path is a percent-encoded URI, in which a plus stands for itself.
-    decoded = F.url_decode(F.replace(file_path, F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(F.regexp_replace(decoded, "^file:/+", "/"), r"(?i)\.parquet$", "")
+def tar_stem(stems: Sequence[str]) -> Column:
+    """Name a sample's shard: its tar's path without the suffix.
+
+    Args:
+        stems: By ``shard_index``.
+    """
+    return F.element_at(array_of("string", stems), (F.col("shard_index") + 1).cast("int"))
 
 
-def tar_stem() -> Column:
-    """Name a sample's shard in the same way."""
-    return F.regexp_replace("shard_path", _SUFFIX, "")
+def with_stem(rows: DataFrame, stems: Mapping[str, str]) -> DataFrame:
+    """Put `STEM`, which names the shard that a row lies beside, in the place of `FILE`.
+
+    Args:
+        stems: By the URI of a sidecar.
+    """
+    named = small_table(rows.sparkSession, {FILE: ("string", [*stems]), STEM: ("string", [*stems.values()])})
+    return rows.join(F.broadcast(named), on=FILE, how="inner").drop(FILE)
 
 
 def with_shard(rows: DataFrame, files: Mapping[str, tuple[int, str]]) -> DataFrame:

@@ -124,7 +124,7 @@ def read_values(spark: SparkSession, keep_list: KeepList, into: str) -> DataFram
     """Read the values of a list of text or Parquet, in no order, repeats included."""
     paths = readable_paths([keep_list.path])
     if keep_list.column is None:
-        line = F.regexp_replace("value", r"^\s+|\s+$", "")
+        line = F.expr(r"trim(BOTH ' \t\n\u000b\f\r' FROM value)")
         return spark.read.text(paths).select(line.alias(into)).filter(F.col(into) != "")
     field = pq.read_schema(keep_list.path).field(keep_list.column)
     schema = T.StructType([T.StructField(field.name, own_type(field.name, field.type))])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +20,7 @@ from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.format.drift import SidecarGroup, group_sidecars, widest_schema
 from shardwright.format.names import OWN_PREFIX
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
-from shardwright.store.dataset import Dataset
+from shardwright.store.dataset import Dataset, shard_stem
 from shardwright.store.session import plans_for_gpu
 from shardwright.store.types import null_places, own_type, spark_type, widened
 
@@ -26,6 +28,7 @@ from shardwright.store.types import null_places, own_type, spark_type, widened
 FILE_PATH, ROW_INDEX = f"{OWN_PREFIX}file path", f"{OWN_PREFIX}row index"
 # Spark's own: it would read something else than the column.
 _TAKEN = ("_metadata", "_tmp_metadata_row_index")
+_LOCAL = re.compile(r"^file:/+")
 # Whether a keep list names a row.
 LISTED = "shardwright: listed"
 
@@ -140,7 +143,7 @@ def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars) -> DataFra
     if len(frames) == 1:
         return frames[0]
     # Above a union nobody can ask where a row comes from any more.
-    placed = (frame.withColumns({FILE_PATH: file_path(frame), ROW_INDEX: row_index(frame)}) for frame in frames)
+    placed = (frame.withColumns(dict(zip((FILE_PATH, ROW_INDEX), row_place(frame), strict=True))) for frame in frames)
     return reduce(DataFrame.unionByName, placed)
 
 
@@ -159,9 +162,21 @@ def file_path(frame: DataFrame) -> Column:
     return F.input_file_name() if plans_for_gpu(frame.sparkSession) else F.col("_metadata.file_path")
 
 
-def row_index(frame: DataFrame) -> Column:
-    """Give the place, from 0, of a row of metadata in its file; it takes the scan off a GPU."""
-    return F.col(f"`{ROW_INDEX}`") if ROW_INDEX in frame.columns else F.col("_metadata.row_index")
+def sidecar_stems(frame: DataFrame) -> dict[str, str]:
+    """Give the stem of each sidecar that a frame reads, by its file's URI; no job runs."""
+    return {uri: stem_of(uri) for uri in frame.inputFiles()}
+
+
+def stem_of(uri: str) -> str:
+    """Name the shard that a sidecar lies beside, from its percent-encoded URI."""
+    return shard_stem(_LOCAL.sub("/", unquote(uri)))
+
+
+def row_place(frame: DataFrame) -> tuple[Column, Column]:
+    """Give a metadata row's file, as its URI, and its place in it, from 0; it takes the scan off a GPU."""
+    if ROW_INDEX in frame.columns:
+        return F.col(f"`{FILE_PATH}`"), F.col(f"`{ROW_INDEX}`")
+    return F.col("_metadata.file_path"), F.col("_metadata.row_index")
 
 
 def _read_alike(spark: SparkSession, group: SidecarGroup, widest: pa.Schema) -> DataFrame:
