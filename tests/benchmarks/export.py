@@ -20,7 +20,6 @@ from scanning import measure_scan
 from small import measure_small
 from ways import BARE
 
-TITLE = "Export, timed"
 _SHARD_GB = Size.samples_per_shard * Size.mean_image_bytes / 1e9
 
 
@@ -40,7 +39,7 @@ def main() -> None:
         lines += shown
     text = [*heading("export.py"), _conditions(args.runs, is_cold=args.cold), ""]
     text += ["## Targets", "", *target_table(figures, sizes[0].image_gb), *lines]
-    write_section(TITLE, text)
+    write_section(f"Export, timed: {sizes[0].image_gb:.2g} GB, page cache {'cold' if args.cold else 'warm'}", text)
     print("\n".join(text))
     print(f"Written to {RESULTS}.")
 
