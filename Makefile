@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test proof fuzz lint bench fuzz clean
+.PHONY: setup demo test proof fuzz lint bench bench-plan clean
 
 setup:
 	@bash scripts/setup.sh
@@ -17,7 +17,10 @@ lint: setup
 	@.venv/bin/lint-imports
 
 bench: setup
-	@.venv/bin/python tests/benchmarks/export.py
+	@.venv/bin/python tests/benchmarks/export.py $(ARGS)
+
+bench-plan: setup
+	@.venv/bin/python tests/benchmarks/plan.py $(ARGS)
 
 # What takes minutes: every fault that verify is to find, and 10,000 damaged tars.
 proof: setup fuzz

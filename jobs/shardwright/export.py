@@ -138,7 +138,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any]) -> li
         raise
     total_bytes = sum(row["shard_bytes"] + row["sidecar_bytes"] for row in shards)
     seconds = time.time() - started
-    log(f"export: wrote {len(shards):,} shards, {plan['kept']:,} samples, {total_bytes:,} bytes in {seconds:.1f} s")
+    log(f"export: wrote {len(shards):,} shards, {plan['kept']:,} samples, {total_bytes:,} bytes in {seconds:.2f} s")
     return sorted(shards, key=lambda row: int(row["shard_id"]))
 
 

@@ -61,6 +61,11 @@ class Size:
         """Samples in the whole dataset."""
         return self.shards * self.samples_per_shard
 
+    @property
+    def image_gb(self) -> float:
+        """Gigabytes of images in the whole dataset."""
+        return self.samples * self.mean_image_bytes / 1e9
+
 
 def ensure_dataset(data: Path, size: Size) -> Path:
     """Return the folder of a complete dataset of this size below ``data``, generated if absent."""

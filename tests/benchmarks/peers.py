@@ -1,100 +1,62 @@
-"""What shardwright is timed against: the way of NeMo Curator's ``ImageTextPairDataset`` (to 0.9).
+"""What shardwright is timed against: other programs that keep the same samples, in one process or in several.
 
-One process and the standard library's ``tarfile``: read the sidecars, select the rows, read every
-member of each selected sample into memory, renumber, and add it to a new tar of N samples, a
-Parquet file beside it. Leaner than the original, which reads through dask and pandas and writes a
-temporary Parquet for each source shard first; the work on the tars is the same.
+Each writes the samples of SOURCE whose ``aesthetic_score`` is above 0.5 to OUTPUT, as tars of N samples. In
+several processes the source shards are split among them, and each writes output shards of its own.
 
-What this way gets wrong, so that a faster time would not be a fair win: the JSON inside the tar
-keeps the old id; a sample that lacks a member shifts the members of all that follow it; of
-``x.seg.png`` only ``png`` survives; keys must be integers; a whole output shard is held in
-memory; an unfinished output looks like a finished one.
-
-Run: ``python tests/benchmarks/peers.py SOURCE OUTPUT SAMPLES_PER_SHARD``
+Run: ``python tests/benchmarks/peers.py tarfile|webdataset|ray SOURCE OUTPUT SAMPLES_PER_SHARD PROCESSES``
 """
 
 from __future__ import annotations
 
-import io
-import math
+import multiprocessing
 import sys
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ID_COLUMN = "id"
-OLD_ID_COLUMN = "source_key"
 SCORE_COLUMN = "aesthetic_score"
 LEAST_SCORE = 0.5
 SHARD_DIGITS = 5
 
-Member = tuple[tarfile.TarInfo, bytes]
+# Source shards, output folder, samples a shard, number of the first output shard.
+Peer = Callable[[Sequence[Path], Path, int, int], None]
 
 
-def export_nemo_way(source: Path, output: Path, samples_per_shard: int) -> None:
-    """Write the samples of ``source`` that score above ``LEAST_SCORE`` into ``output``."""
+def kept_keys(shards: Sequence[Path]) -> set[str]:
+    """Read the keys of the samples to keep from the sidecars of these shards."""
+    keys: set[str] = set()
+    for shard in shards:
+        rows = pq.read_table(shard.with_suffix(".parquet"), columns=[ID_COLUMN, SCORE_COLUMN])
+        keys.update(rows.filter(pc.greater(rows[SCORE_COLUMN], LEAST_SCORE))[ID_COLUMN].to_pylist())
+    return keys
+
+
+def _run(peer: Peer, source: Path, output: Path, samples_per_shard: int, process_count: int) -> None:
     output.mkdir(parents=True)
-    for shard, (table, members) in enumerate(_slices(source, samples_per_shard)):
-        _write_shard(output, shard, table, members, math.ceil(math.log10(samples_per_shard)))
-
-
-def _slices(source: Path, samples_per_shard: int) -> Iterator[tuple[pa.Table, list[Member]]]:
-    """Yield the rows and the members of one output shard after the other."""
-    waiting: list[pa.Table] = []
-    members: list[Member] = []
-    for sidecar in sorted(source.glob("*.parquet")):
-        table = pq.read_table(sidecar)
-        table = table.filter(pc.greater(table[SCORE_COLUMN], LEAST_SCORE)).sort_by(ID_COLUMN)
-        shard_members = _selected_members(sidecar.with_suffix(".tar"), table)
-        # The original's only check: it divides members evenly among samples, whoever owns them.
-        members_per_sample, left_over = divmod(len(shard_members), table.num_rows)
-        if left_over:
-            raise SystemExit(f"{sidecar}: {len(shard_members)} members, {table.num_rows} rows")
-        members += shard_members
-        waiting = [pa.concat_tables([*waiting, table])]
-        while waiting[0].num_rows >= samples_per_shard:
-            cut = samples_per_shard * members_per_sample
-            yield waiting[0].slice(0, samples_per_shard), members[:cut]
-            waiting, members = [waiting[0].slice(samples_per_shard)], members[cut:]
-    if waiting and waiting[0].num_rows:
-        yield waiting[0], members
-
-
-def _selected_members(path: Path, table: pa.Table) -> list[Member]:
-    selected = {int(key) for key in table[ID_COLUMN].to_pylist()}
-    with tarfile.open(path) as tar:
-        infos = [info for info in tar.getmembers() if int(info.name.split(".")[0]) in selected]
-        infos.sort(key=lambda info: info.name)
-        return [(info, _read(tar, info)) for info in infos]
-
-
-def _read(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    payload = tar.extractfile(info)
-    if payload is None:
-        raise SystemExit(f"{info.name} is not a regular file")
-    return payload.read()
-
-
-def _write_shard(output: Path, shard: int, table: pa.Table, members: list[Member], position_digits: int) -> None:
-    digits = SHARD_DIGITS + position_digits
-    first = shard * 10**position_digits
-    keys = [f"{first + position:0{digits}d}" for position in range(table.num_rows)]
-    old = table[ID_COLUMN]
-    table = table.set_column(table.column_names.index(ID_COLUMN), ID_COLUMN, pa.array(keys))
-    name = f"{shard:0{SHARD_DIGITS}d}"
-    pq.write_table(table.append_column(OLD_ID_COLUMN, old), output / f"{name}.parquet")
-
-    members_per_sample = len(members) // table.num_rows
-    with tarfile.open(output / f"{name}.tar", "w") as tar:
-        for place, (info, payload) in enumerate(members):
-            ext = info.name.split(".")[-1]
-            info.name = f"{keys[place // members_per_sample]}.{ext}"
-            tar.addfile(info, io.BytesIO(payload))
+    shards = sorted(source.glob("*.tar"))
+    if process_count == 1:
+        peer(shards, output, samples_per_shard, 0)
+        return
+    processes = []
+    for number in range(process_count):
+        begin, end = (len(shards) * cut // process_count for cut in (number, number + 1))
+        # How many output shards the others need is not known: each has its own range of numbers.
+        first = 10**SHARD_DIGITS * number // process_count
+        arguments = (shards[begin:end], output, samples_per_shard, first)
+        processes.append(multiprocessing.Process(target=peer, args=arguments))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit("A process failed.")
 
 
 if __name__ == "__main__":
-    export_nemo_way(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    name, source_folder, output_folder, *counts = sys.argv[1:]
+    # Each peer is in a file of its own, so that none pays for another's imports.
+    _run(import_module(f"peer_{name}").export, Path(source_folder), Path(output_folder), *map(int, counts))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _POLL_SECONDS = 0.1
+_LONGEST_END_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class Run:
     worker_mib: float  # Spark's Python workers
     jvm_mib: float
     other_mib: float  # the process itself and whatever else it started
+    started: float  # as time.time() has it
+    output: str
+
+    def printed(self) -> dict[str, Any]:
+        """Read the last line that is JSON; Spark and logs write around it."""
+        lines = [line for line in self.output.splitlines() if line.startswith("{")]
+        return dict(json.loads(lines[-1]))
 
 
 @dataclass
@@ -29,11 +39,13 @@ class _Watch:
 
     root: int
     peak_kib: dict[str, int] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
     done: threading.Event = field(default_factory=threading.Event)
 
     def poll(self) -> None:
         while not self.done.wait(_POLL_SECONDS):
             for pid in [self.root, *_descendants(self.root)]:
+                self.seen.add(pid)
                 kind = _kind(pid)
                 self.peak_kib[kind] = max(self.peak_kib.get(kind, 0), _peak_kib(pid))
 
@@ -42,14 +54,14 @@ class _Watch:
 
 
 def timed(command: Sequence[str], log: Path) -> Run:
-    """Run ``command`` to its end; its output goes to ``log``.
+    """Run ``command`` to its end; its output goes to ``log``. What it leaves running is waited for, untimed.
 
     Raises:
         SystemExit: It failed; the message ends with the log's last lines.
     """
     os.sync()  # else the dirty pages of the run before are written out in this one's time
     with log.open("wb") as sink:
-        start = time.perf_counter()
+        started, start = time.time(), time.perf_counter()
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
         watch = _Watch(process.pid)
         poller = threading.Thread(target=watch.poll, daemon=True)
@@ -58,10 +70,20 @@ def timed(command: Sequence[str], log: Path) -> Run:
         seconds = time.perf_counter() - start
         watch.done.set()
         poller.join()
+    output = log.read_text(errors="replace")
     if exit_code:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+        tail = "\n".join(output.splitlines()[-30:])
         raise SystemExit(f"{' '.join(command)} ended with {exit_code}:\n{tail}")
-    return Run(seconds, watch.peak_mib("worker"), watch.peak_mib("jvm"), watch.peak_mib("other"))
+    _wait_for_end(watch.seen)
+    worker, jvm, other = map(watch.peak_mib, ("worker", "jvm", "other"))
+    return Run(seconds, worker, jvm, other, started, output)
+
+
+def _wait_for_end(pids: Collection[int]) -> None:
+    """Wait for what a process left running: a JVM that ends takes time from whatever runs next."""
+    last = time.monotonic() + _LONGEST_END_SECONDS
+    while time.monotonic() < last and any(Path(f"/proc/{pid}").exists() for pid in pids):
+        time.sleep(_POLL_SECONDS)
 
 
 def _descendants(root: int) -> list[int]:
