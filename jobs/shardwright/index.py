@@ -16,6 +16,7 @@ from shardwright.config import SourceSettings
 from shardwright.errors import Problem, RequestError
 from shardwright.files import FileInfo, is_writable
 from shardwright.frames.pairs import only_in_sound_shards, unsound_samples
+from shardwright.frames.small_table import small_table
 from shardwright.rejects import Rejects
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
@@ -130,8 +131,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     known = _known_shards(spark, tables, dataset)
     if len(known) == len(dataset.shards) and find_snapshot(spark, tables, snapshot_id):
         shards = [known[shard.file] for shard in dataset.shards]
-        samples = _stored_samples(spark, tables, snapshot_id)
-        yield Index(snapshot_id, samples, shards, 0)
+        yield Index(snapshot_id, _stored_samples(spark, tables, shards), shards, 0)
         return
     known = known if store else {}
     fresh = {shard.shard_index: shard.file.path for shard in dataset.shards if shard.file not in known}
@@ -146,7 +146,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
             yield index
         elif known:
             _store(spark, tables, dataset, index, started)
-            yield index._replace(samples=_stored_samples(spark, tables, snapshot_id))
+            yield index._replace(samples=_stored_samples(spark, tables, index.shards))
         else:
             # All rows are at hand: what comes next need not wait until they are stored.
             with ThreadPoolExecutor(1) as pool:
@@ -212,10 +212,12 @@ def _known_shards(spark: SparkSession, tables: Tables, dataset: Dataset) -> dict
     return {shard.file: stored[shard.file] for shard in dataset.shards if shard.file in stored}
 
 
-def _stored_samples(spark: SparkSession, tables: Tables, snapshot_id: str) -> DataFrame:
-    current = tables.read(spark, SHARDS).filter(F.col("snapshot_id") == snapshot_id)
-    current = current.select("scan_id", "shard_path", "shard_index")
-    return tables.read(spark, SAMPLES).join(F.broadcast(current), on=["scan_id", "shard_path"], how="inner")
+def _stored_samples(spark: SparkSession, tables: Tables, shards: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """Read the samples of shards from the table; the driver knows which scan has whose."""
+    kinds = {"scan_id": "string", "shard_path": "string", "shard_index": "bigint"}
+    columns = {name: (kind, [shard[name] for shard in shards]) for name, kind in kinds.items()}
+    current = F.broadcast(small_table(spark, columns))
+    return tables.read(spark, SAMPLES).join(current, on=["scan_id", "shard_path"], how="inner")
 
 
 def _store(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, started: float) -> None:
@@ -226,7 +228,7 @@ def _store(spark: SparkSession, tables: Tables, dataset: Dataset, index: Index, 
         append(tables, SAMPLES, rows, index.snapshot_id, provenance)
     append_rows(spark, tables, SHARDS, index.shards, index.snapshot_id, provenance)
     if index.scanned_count < len(index.shards):
-        index = index._replace(samples=_stored_samples(spark, tables, index.snapshot_id))
+        index = index._replace(samples=_stored_samples(spark, tables, index.shards))
     rejects = index.rejects()
     rejects.store(spark, tables, index.snapshot_id, provenance)
     row = snapshot_row(

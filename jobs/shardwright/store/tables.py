@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError
@@ -47,11 +46,6 @@ SCHEMAS: Mapping[str, str] = {
 _PARTITIONS: Mapping[str, str] = {EXPORTS: "snapshot_id", DECISIONS: "snapshot_id"}
 # File statistics on what queries filter by, never on an embedding.
 _STATISTICS: Mapping[str, str] = {SAMPLES: "scan_id,shard_path,position,key", EXPORTS: "shard_id,position,key"}
-
-# deltalake takes a path for a part of a URL, and fails on others or writes elsewhere.
-_PLAIN_PATH = re.compile(r"[\w /.,=+~@-]+")
-# The types of the tables whose rows the driver makes.
-_ARROW_TYPES = {"string": pa.string(), "bigint": pa.int64(), "timestamp": pa.timestamp("us", "UTC")}
 
 
 class Tables(NamedTuple):
