@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test proof fuzz lint bench bench-plan clean
+.PHONY: setup demo test proof fuzz lint gpu-plan bench bench-plan clean
 
 setup:
 	@bash scripts/setup.sh
@@ -15,6 +15,11 @@ lint: setup
 	@.venv/bin/ruff check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+# NVIDIA's planner is asked about every plan that these tests start; no GPU is needed.
+gpu-plan: setup
+	@jar=$$(scripts/rapids.sh) && SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu_plan.gate \
+		-m "spark and not proof" tests/gpu_plan tests/test_*.py
 
 bench: setup
 	@.venv/bin/python tests/benchmarks/export.py $(ARGS)

@@ -164,7 +164,8 @@ def file_path(frame: DataFrame) -> Column:
 
 def sidecar_stems(frame: DataFrame) -> dict[str, str]:
     """Give the stem of each sidecar that a frame reads, by its file's URI; no job runs."""
-    return {uri: stem_of(uri) for uri in frame.inputFiles()}
+    # Spark's two names for a row's file differ in how many slashes a local one begins with.
+    return {uri: stem_of(found) for found in frame.inputFiles() for uri in (found, _LOCAL.sub("file:/", found))}
 
 
 def stem_of(uri: str) -> str:
