@@ -49,10 +49,13 @@ def with_stem(rows: DataFrame, stems: Mapping[str, str]) -> DataFrame:
 
 def with_shard(rows: DataFrame, files: Mapping[str, tuple[int, str]]) -> DataFrame:
     """Put ``shard_index`` and ``shard_path`` in the place of `FILE`, the sidecar's; rows of others are left out."""
-    indexes, paths = zip(*files.values(), strict=True)
     named = small_table(
         rows.sparkSession,
-        {FILE: ("string", [*files]), "shard_index": ("bigint", indexes), "shard_path": ("string", paths)},
+        {
+            FILE: ("string", [*files]),
+            "shard_index": ("bigint", [shard_index for shard_index, _ in files.values()]),
+            "shard_path": ("string", [path for _, path in files.values()]),
+        },
     )
     return rows.join(F.broadcast(named), on=FILE, how="inner").drop(FILE)
 

@@ -25,4 +25,6 @@ def small_table(spark: SparkSession, columns: Mapping[str, tuple[str, Sequence[o
 
 def array_of(kind: str, values: Sequence[object]) -> Column:
     """Give one literal that folds to an array: as many literals as values would take seconds to build."""
+    if not values:
+        return F.array().cast(f"array<{kind}>")
     return F.split(F.lit(_BETWEEN.join(map(str, values))), _BETWEEN).cast(f"array<{kind}>")
