@@ -1,0 +1,5 @@
+package ai.rapids.cudf;
+
+public enum BinaryOp {
+  BITWISE_AND
+}

@@ -1,0 +1,5 @@
+package ai.rapids.cudf;
+
+public final class HostColumnVector extends HostColumnVectorCore {
+  private HostColumnVector() {}
+}

@@ -1,0 +1,5 @@
+package ai.rapids.cudf;
+
+public enum NullPolicy {
+  INCLUDE
+}

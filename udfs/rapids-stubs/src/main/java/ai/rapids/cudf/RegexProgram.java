@@ -1,0 +1,5 @@
+package ai.rapids.cudf;
+
+public class RegexProgram {
+  public RegexProgram(String pattern) {}
+}
