@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test proof fuzz lint bench fuzz clean
+.PHONY: setup demo test proof fuzz lint udfs bench bench-udfs fuzz clean
 
 setup:
 	@bash scripts/setup.sh
@@ -16,8 +16,15 @@ lint: setup
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
+# The Scala functions, for Spark 4.0 and 3.5; sessions on this machine have them from then on.
+udfs:
+	@bash scripts/udfs.sh
+
 bench: setup
 	@.venv/bin/python tests/benchmarks/export.py
+
+bench-udfs: setup udfs
+	@.venv/bin/python tests/benchmarks/udfs.py $(ARGS)
 
 # What takes minutes: every fault that verify is to find, and 10,000 damaged tars.
 proof: setup fuzz
