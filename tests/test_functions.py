@@ -171,7 +171,7 @@ def test_a_rule_that_needs_the_jar_says_which_to_add(
 ) -> None:
     # A name that no jar brings stands for those of a jar that is not there.
     monkeypatch.setattr(functions, "NAMES", (*functions.NAMES, "not_there"))
-    done = run("export", dataset, tmp_path / "out", "--where", "Not_There(score) > 0.5")
+    done = run("export", dataset, tmp_path / "out", "--where", "Not_There(aesthetic_score) > 0.5")
     assert done.code == 2
     assert "rule 'where': no function 'not_there' in the session" in done.stderr
     assert "shardwright-udfs_2.1" in done.stderr
@@ -179,7 +179,7 @@ def test_a_rule_that_needs_the_jar_says_which_to_add(
 
 @needs_jar
 def test_rules_use_the_functions(run: Callable[..., Outcome], dataset: Path, tmp_path: Path) -> None:
-    done = run("export", dataset, tmp_path / "out", "--where", "l2_norm(array(score, score)) >= 0 and score >= 0")
-    plain = run("export", dataset, tmp_path / "plain", "--where", "score >= 0")
+    done = run("export", dataset, tmp_path / "out", "--where", "l2_norm(array(aesthetic_score, nsfw_score)) > 0.5")
+    plain = run("export", dataset, tmp_path / "plain", "--where", "sqrt(aesthetic_score * aesthetic_score + nsfw_score * nsfw_score) > 0.5")
     assert done.code == plain.code == 0
     assert done.result["exported"] == plain.result["exported"] > 0

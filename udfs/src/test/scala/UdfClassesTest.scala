@@ -42,7 +42,7 @@ class UdfClassesTest extends SparkFunSuite {
 
   private lazy val rows: java.util.List[Row] = java.util.Arrays.asList(
     RowFactory.create(Seq(1f, 2f), Seq(2f, 1f), Long.box(5), Long.box(-1), "00ff", "0F0f", " a &lt; b "),
-    RowFactory.create(Seq(1f, null), Seq(2f, 1f), null, Long.box(1), "0g", "00", ""),
+    RowFactory.create(Seq[Any](1f, null), Seq(2f, 1f), null, Long.box(1), "0g", "00", ""),
     RowFactory.create(Seq.empty[Float], Seq.empty[Float], Long.box(0), null, null, "00", null),
     RowFactory.create(null, Seq(1f), Long.box(0), Long.box(0), "", "", "\u200b")
   )
