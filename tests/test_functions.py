@@ -180,6 +180,12 @@ def test_a_rule_that_needs_the_jar_says_which_to_add(
 @needs_jar
 def test_rules_use_the_functions(run: Callable[..., Outcome], dataset: Path, tmp_path: Path) -> None:
     done = run("export", dataset, tmp_path / "out", "--where", "l2_norm(array(aesthetic_score, nsfw_score)) > 0.5")
-    plain = run("export", dataset, tmp_path / "plain", "--where", "sqrt(aesthetic_score * aesthetic_score + nsfw_score * nsfw_score) > 0.5")
+    plain = run(
+        "export",
+        dataset,
+        tmp_path / "plain",
+        "--where",
+        "sqrt(aesthetic_score * aesthetic_score + nsfw_score * nsfw_score) > 0.5",
+    )
     assert done.code == plain.code == 0
     assert done.result["exported"] == plain.result["exported"] > 0
