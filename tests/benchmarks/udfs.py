@@ -14,14 +14,17 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import PandasUDFType, pandas_udf
 
 from in_python import NUMPY, PYTHON
 from shardwright import functions
@@ -132,16 +135,13 @@ def _touch(name: str) -> str:
 
 def _built_in(frame: DataFrame, name: str) -> DataFrame:
     # The functions choose when they are called: as where the jar is not in the session.
-    registered, functions._is_registered = functions._is_registered, lambda _: False  # noqa: SLF001
-    try:
+    with patch.object(functions, "_is_registered", return_value=False):
         function = getattr(functions, "hamming_distance" if name.startswith("hamming") else name)
         return frame.select(function(*_ARGUMENTS[name]).alias("value"))
-    finally:
-        functions._is_registered = registered  # noqa: SLF001
 
 
 def _in_arrow(frame: DataFrame, name: str) -> DataFrame:
-    def give(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def give(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             columns = [_vectorized(column) for column in batch.columns]
             yield pa.RecordBatch.from_arrays([pa.array(NUMPY[name](*columns), pa.float64())], ["value"])
@@ -156,24 +156,12 @@ def _vectorized(column: pa.Array) -> np.ndarray[tuple[int, ...], np.dtype[np.flo
 
 
 def _pandas(frame: DataFrame, name: str) -> DataFrame:
-    import pandas as pd
-    from pyspark.sql.functions import pandas_udf  # noqa: TID251 - what the package does without is what is measured
-
-    def columns_of(*series: pd.Series) -> pd.Series:
+    def columns_of(*series: Any) -> Any:
         arrays = [np.stack(list(one)) if isinstance(one.iloc[0], np.ndarray) else one.to_numpy() for one in series]
-        return pd.Series(np.asarray(NUMPY[name](*arrays), float))
+        return type(series[0])(np.asarray(NUMPY[name](*arrays), float))
 
-    if len(_ARGUMENTS[name]) == 1:
-
-        def one(a: pd.Series) -> pd.Series:
-            return columns_of(a)
-
-        return frame.select(pandas_udf(one, "double")(*_ARGUMENTS[name]).alias("value"))
-
-    def two(a: pd.Series, b: pd.Series) -> pd.Series:
-        return columns_of(a, b)
-
-    return frame.select(pandas_udf(two, "double")(*_ARGUMENTS[name]).alias("value"))
+    give = pandas_udf(columns_of, "double", PandasUDFType.SCALAR)
+    return frame.select(give(*_ARGUMENTS[name]).alias("value"))
 
 
 def _row_by_row(frame: DataFrame, name: str) -> DataFrame:

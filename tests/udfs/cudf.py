@@ -28,7 +28,7 @@ class Column(NamedTuple):
         return Column(self.values.astype(dtype), self.valid)
 
     def nans_to_nulls(self) -> Column:
-        return Column(self.values, self.valid & ~np.isnan(self.values))  # type: ignore[call-overload]
+        return Column(self.values, self.valid & ~np.isnan(self.values))
 
     def gather(self, places: Column) -> Column:
         return Column(self.values[places.values], self.valid[places.values])
@@ -75,7 +75,7 @@ class Lists(NamedTuple):
         sums, valid = np.zeros(self.stop - self.start, elements.values.dtype), self.valid & (self.lengths > 0)
         for row in range(self.start, self.stop):
             part = slice(self.offsets[row], self.offsets[row + 1])
-            sums[row - self.start] = np.sum(elements.values[part])  # type: ignore[call-overload]
+            sums[row - self.start] = np.sum(elements.values[part])
             valid[row - self.start] &= elements.valid[part].all()
         return Column(sums, valid)
 

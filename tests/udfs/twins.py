@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def cosine_similarity(left: Lists, right: Lists) -> Column:
     a, b = aligned(left, right)
     lengths = dots(a, a).unary(np.sqrt).binary(np.multiply, dots(b, b).unary(np.sqrt))
     cosines = dots(a, b).binary(np.divide, lengths).nans_to_nulls()
-    return Column(np.clip(cosines.values, -1.0, 1.0), cosines.valid)  # type: ignore[call-overload]
+    return Column(np.clip(cosines.values, -1.0, 1.0), cosines.valid)
 
 
 def hamming_distance(a: Column, b: Column) -> Column:
@@ -77,5 +78,5 @@ def caption_clean(texts: list[str | None]) -> list[str | None]:
     return [None if text is None else re.sub(" +", " ", text).strip(" ") for text in seen]
 
 
-def _replace_each(text: str | None, by: dict[str, str]) -> str | None:
-    return None if text is None else text.translate(str.maketrans(by))
+def _replace_each(text: str | None, by: Mapping[str, str]) -> str | None:
+    return None if text is None else text.translate({ord(char): new for char, new in by.items()})
