@@ -152,6 +152,13 @@ def test_the_names_serve_sql_too(spark: SparkSession) -> None:
     assert row.collect() == [(11.0, 4, 5.0)]
 
 
+@needs_jar
+def test_a_session_without_the_extension_can_register_a_class(spark: SparkSession) -> None:
+    spark.udf.registerJavaFunction("class_dot", "shardwright.udfs.DotProduct", "double")
+    assert spark.sql("SELECT class_dot(array(1.5D, 2D), array(2D, 4D))").collect() == [(11.0,)]
+    spark.sql("DROP TEMPORARY FUNCTION class_dot")
+
+
 def test_hashes_of_two_kinds_are_refused(spark: SparkSession, source: str) -> None:
     frame = spark.createDataFrame([(1, "f")], "a bigint, b string")
     refusals = (AnalysisException,) if source != "built in" else (PySparkException, Exception)

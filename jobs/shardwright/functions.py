@@ -16,6 +16,8 @@ lengths, a result that is no number, a hash that is none. So a rule that can't b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyspark import __version__ as spark_version
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
@@ -53,9 +55,7 @@ def cosine_similarity(a: Column | str, b: Column | str) -> Column:
     if _is_registered("cosine_similarity"):
         return F.call_function("cosine_similarity", _column(a), _column(b))
     lengths = F.sqrt(_dot(a, a)) * F.sqrt(_dot(b, b))
-    cosine = _number(_dot(a, b) / F.when(lengths != 0, lengths))
-    # greatest and least would pass over null.
-    return F.when(cosine > 1, F.lit(1.0)).when(cosine < -1, F.lit(-1.0)).otherwise(cosine)
+    return _bound(_bound(lengths, lambda length: _dot(a, b) / F.when(length != 0, length)), _cosine)
 
 
 def dot_product(a: Column | str, b: Column | str) -> Column:
@@ -165,6 +165,17 @@ def _dot(a: Column | str, b: Column | str) -> Column:
         F.lit(0.0),
         lambda total, pair: total + pair.getField("0").cast("double") * pair.getField("1").cast("double"),
     )
+
+
+def _bound(value: Column, use: Callable[[Column], Column]) -> Column:
+    """Give what ``use`` makes of a value that is computed once, however often it names it."""
+    return F.transform(F.array(value), use).getItem(0)
+
+
+def _cosine(value: Column) -> Column:
+    # Rounding may give a last bit more than 1.
+    number = F.when(~F.isnan(value), value)
+    return F.when(number > 1, F.lit(1.0)).when(number < -1, F.lit(-1.0)).otherwise(number)
 
 
 def _number(value: Column) -> Column:

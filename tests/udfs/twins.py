@@ -54,10 +54,6 @@ def cosine_similarity(left: Lists, right: Lists) -> Column:
     return Column(np.clip(cosines.values, -1.0, 1.0), cosines.valid)
 
 
-def hamming_distance(a: Column, b: Column) -> Column:
-    return a.binary(np.bitwise_xor, b).unary(np.bitwise_count)
-
-
 def hamming_distance_hex(left: Lists, right: Lists) -> Column:
     a, b = aligned(left, right)
     x, y = (_HEX_VALUES.gather(lists.child.cast_to(np.int32)) for lists in (a, b))
