@@ -34,4 +34,4 @@ fuzz: setup
 	@.venv/bin/python -m tests.fuzz.tars $(ARGS)
 
 clean:
-	@rm -rf .venv demo
+	@rm -rf .venv demo target project/target project/project udfs/target udfs/rapids-stubs/target jobs/shardwright/jars
