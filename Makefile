@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test proof fuzz lint gpu-plan bench bench-plan clean
+.PHONY: setup demo test proof fuzz lint udfs gpu-plan bench bench-plan bench-udfs clean
 
 setup:
 	@bash scripts/setup.sh
@@ -21,11 +21,18 @@ gpu-plan: setup
 	@jar=$$(scripts/rapids.sh) && SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu_plan.gate \
 		-m "spark and not proof" tests/gpu_plan tests/test_*.py
 
+# The Scala functions, for Spark 4.0 and 3.5; sessions on this machine have them from then on.
+udfs:
+	@bash scripts/udfs.sh
+
 bench: setup
 	@.venv/bin/python tests/benchmarks/export.py $(ARGS)
 
 bench-plan: setup
 	@.venv/bin/python tests/benchmarks/plan.py $(ARGS)
+
+bench-udfs: setup udfs
+	@.venv/bin/python tests/benchmarks/udfs.py $(ARGS)
 
 # What takes minutes: every fault that verify is to find, and 10,000 damaged tars.
 proof: setup fuzz
@@ -35,4 +42,4 @@ fuzz: setup
 	@.venv/bin/python -m tests.fuzz.tars $(ARGS)
 
 clean:
-	@rm -rf .venv demo
+	@rm -rf .venv demo target project/target project/project udfs/target udfs/rapids-stubs/target jobs/shardwright/jars

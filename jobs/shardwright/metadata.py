@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from shardwright import functions
 from shardwright.config import DEFAULT_ID_COL, FALLBACK_ID_COL, ExportSettings, Selection, SourceSettings
 from shardwright.errors import Problem, RequestError, did_you_mean
 from shardwright.format.sidecar import Receipt, SidecarColumn
@@ -145,7 +146,11 @@ def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
     except ParseException as error:
         raise RequestError(where, f"{condition!r} does not parse as SQL ({_short(error)})", "Mend it") from None
     except AnalysisException as error:
-        missing = (error.getMessageParameters() or {}).get("objectName", "").replace("`", "")
+        named = {key: name.replace("`", "") for key, name in (error.getMessageParameters() or {}).items()}
+        function = named.get("routineName", "").lower()
+        if function in functions.NAMES:
+            raise functions.missing_function(where, function) from None
+        missing = named.get("objectName", "")
         if missing:
             raise RequestError(where, f"no column '{missing}'", did_you_mean(missing, metadata.names)) from None
         raise RequestError(where, f"{condition!r} is refused ({_short(error)})", "Mend it") from None

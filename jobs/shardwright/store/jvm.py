@@ -41,12 +41,21 @@ def delta_jars() -> list[str]:
     Raises:
         RunError: They are not on disk and can't be fetched.
     """
-    scala = "2.13" if int(version("pyspark").split(".")[0]) >= 4 else "2.12"
     release = version("delta-spark")
-    folder = _cache_folder() / f"delta-spark_{scala}-{release}"
+    folder = _cache_folder() / f"delta-spark_{_scala()}-{release}"
     if not folder.exists():
-        _fetch(f"io.delta:delta-spark_{scala}:{release}", folder)
+        _fetch(f"io.delta:delta-spark_{_scala()}:{release}", folder)
     return sorted(str(path) for path in folder.glob("*.jar"))
+
+
+def udfs_jar() -> str | None:
+    """Give the path of the Scala functions' jar for the installed pyspark; None where ``make udfs`` has built none."""
+    found = Path(__file__).parents[1].glob(f"jars/shardwright-udfs_{_scala()}-*.jar")
+    return max(map(str, found), default=None)
+
+
+def _scala() -> str:
+    return "2.13" if int(version("pyspark").split(".")[0]) >= 4 else "2.12"
 
 
 def class_archive() -> Path:

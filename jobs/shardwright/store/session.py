@@ -48,6 +48,7 @@ _JAVA_FOR_MANY = [
     "-XX:Tier4BackEdgeThreshold=2000000",
 ]
 _DAEMON = "shardwright.store.daemon"
+_EXTENSIONS, _UDFS = "spark.sql.extensions", "shardwright.udfs.Extensions"
 _PYTHON_ERROR = re.compile(
     r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
 )
@@ -190,7 +191,7 @@ def local_session(metadata_bytes: int = 0, record_classes: str | None = None) ->
         metadata_bytes: How large the sidecars are that it is for.
         record_classes: Where the JVM is to archive the classes that it loaded, when it ends.
     """
-    from shardwright.store.jvm import class_archive, delta_jars  # not needed where the cluster brings Delta
+    from shardwright.store.jvm import class_archive, delta_jars, udfs_jar  # not needed where the cluster brings Delta
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark asks for pandas once it hands Arrow to Python: load it while the JVM starts.
@@ -203,6 +204,9 @@ def local_session(metadata_bytes: int = 0, record_classes: str | None = None) ->
     for name in ("spark.conf", "local.conf"):
         for key, value in spark_properties((conf / name).read_text(encoding="utf-8")):
             builder = builder.config(key, value)
+            # Not on the class path, which the archive of classes was recorded for.
+            if key == _EXTENSIONS and (jar := udfs_jar()):
+                builder = builder.config(key, f"{value},{_UDFS}").config("spark.jars", jar)
     # Most local runs last seconds: the quick compiler and the simplest collector take a quarter off a cold one, and
     # from a million samples on they take twice the time.
     is_large = metadata_bytes >= _LARGE_METADATA_BYTES

@@ -6,12 +6,6 @@ import ai.rapids.cudf.{ColumnVector, ColumnView, DType, Table}
 import com.nvidia.spark.RapidsUDF
 import shardwright.udfs.Columns._
 
-/** [[HammingDistance]] on a GPU. */
-final class HammingDistanceRapids extends HammingDistance with RapidsUDF {
-  override def evaluateColumnar(rowCount: Int, args: ColumnVector*): ColumnVector =
-    using(args(0).bitXor(args(1)))(_.bitCount())
-}
-
 /** [[HammingDistanceHex]] on a GPU. */
 final class HammingDistanceHexRapids extends HammingDistanceHex with RapidsUDF {
   override def evaluateColumnar(rowCount: Int, args: ColumnVector*): ColumnVector =

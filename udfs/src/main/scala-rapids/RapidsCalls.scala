@@ -10,7 +10,6 @@ private[udfs] object RapidsCalls extends Calls {
     classOf[CosineSimilarity] -> new CosineSimilarityRapids,
     classOf[DotProduct] -> new DotProductRapids,
     classOf[L2Norm] -> new L2NormRapids,
-    classOf[HammingDistance] -> new HammingDistanceRapids,
     classOf[HammingDistanceHex] -> new HammingDistanceHexRapids,
     classOf[CaptionWordCount] -> new CaptionWordCountRapids,
     classOf[CaptionClean] -> new CaptionCleanRapids

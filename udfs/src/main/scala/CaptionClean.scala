@@ -1,11 +1,12 @@
 package shardwright.udfs
 
+import org.apache.spark.sql.api.java.UDF1
 import org.apache.spark.unsafe.types.UTF8String
 
 /** A caption as people read it: entities decoded once, then invisible characters removed, then each run of white space
   * one space, and none at the ends.
   */
-class CaptionClean extends Udf1[String, String] {
+class CaptionClean extends UDF1[String, String] with Udf1[String, String] {
   override protected def evaluate(text: String): String = CaptionClean.of(text)
 }
 

@@ -2,10 +2,11 @@ package shardwright.udfs
 
 import java.lang.{Integer => JInteger}
 
+import org.apache.spark.sql.api.java.UDF1
 import org.apache.spark.unsafe.types.UTF8String
 
 /** How many runs of characters other than white space a caption has. */
-class CaptionWordCount extends Udf1[String, JInteger] {
+class CaptionWordCount extends UDF1[String, JInteger] with Udf1[String, JInteger] {
   override protected def evaluate(text: String): JInteger = CaptionWordCount.of(text)
 }
 

@@ -2,12 +2,13 @@ package shardwright.udfs
 
 import java.lang.{Double => JDouble}
 
+import org.apache.spark.sql.api.java.UDF2
 import org.apache.spark.sql.catalyst.util.ArrayData
 
 /** The cosine of the angle between two embeddings, -1 to 1: null for zero vectors and empty ones, which have no angle,
   * and for unequal lengths, null elements, NaN.
   */
-class CosineSimilarity extends Udf2[Vectors.Boxed, JDouble] {
+class CosineSimilarity extends UDF2[Vectors.Boxed, Vectors.Boxed, JDouble] with Udf2[Vectors.Boxed, JDouble] {
   override protected def evaluate(a: Vectors.Boxed, b: Vectors.Boxed): JDouble =
     CosineSimilarity.ofDoubles(Vectors.unboxed(a), Vectors.unboxed(b))
 }

@@ -2,11 +2,12 @@ package shardwright.udfs
 
 import java.lang.{Double => JDouble}
 
+import org.apache.spark.sql.api.java.UDF2
 import org.apache.spark.sql.catalyst.util.ArrayData
 
 /** The sum of the products of two embeddings' elements: 0 for empty ones, null for unequal lengths, null elements, NaN.
   */
-class DotProduct extends Udf2[Vectors.Boxed, JDouble] {
+class DotProduct extends UDF2[Vectors.Boxed, Vectors.Boxed, JDouble] with Udf2[Vectors.Boxed, JDouble] {
   override protected def evaluate(a: Vectors.Boxed, b: Vectors.Boxed): JDouble =
     DotProduct.ofDoubles(Vectors.unboxed(a), Vectors.unboxed(b))
 }

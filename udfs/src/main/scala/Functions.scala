@@ -2,7 +2,7 @@ package shardwright.udfs
 
 import org.apache.spark.sql.AnalysisException
 import org.apache.spark.sql.catalyst.FunctionIdentifier
-import org.apache.spark.sql.catalyst.expressions.{Cast, Expression, ExpressionInfo}
+import org.apache.spark.sql.catalyst.expressions.{BitwiseCount, BitwiseXor, Cast, Expression, ExpressionInfo}
 import org.apache.spark.sql.types._
 
 /** How the functions are computed: as expressions, or as UDFs with columnar twins. */
@@ -37,7 +37,13 @@ private[udfs] object Functions {
     describe("l2_norm", classOf[L2Norm], 1, "a", "the Euclidean length of an embedding") {
       vectors(calls, _, classOf[L2Norm], _)
     },
-    describe("hamming_distance", classOf[HammingDistance], 2, "a, b", "in how many bits two perceptual hashes differ") {
+    describe(
+      "hamming_distance",
+      classOf[HammingDistanceHex],
+      2,
+      "a, b",
+      "in how many bits two perceptual hashes differ"
+    ) {
       hashes(calls, _, _)
     },
     describe("caption_word_count", classOf[CaptionWordCount], 1, "text", "how many words a caption has") {
@@ -88,7 +94,8 @@ private[udfs] object Functions {
     } else {
       known.map(_.dataType).find(!Integers.contains(_)).foreach(wrongType(function, Hash, _, args))
       val longs = args.map(castUnless(_ == LongType, LongType))
-      calls(function, classOf[HammingDistance], "ofLongs", IntegerType, longs)
+      // Spark's own are as fast, and RAPIDS has them.
+      NamedCall(function, args, BitwiseCount(BitwiseXor(longs(0), longs(1))))
     }
   }
 

@@ -2,12 +2,13 @@ package shardwright.udfs
 
 import java.lang.{Integer => JInteger}
 
+import org.apache.spark.sql.api.java.UDF2
 import org.apache.spark.unsafe.types.UTF8String
 
 /** In how many bits two perceptual hashes in hexadecimal digits differ, in any case and of any one length: null for
   * unequal lengths, for empty strings, which are no hashes, and for anything but digits.
   */
-class HammingDistanceHex extends Udf2[String, JInteger] {
+class HammingDistanceHex extends UDF2[String, String, JInteger] with Udf2[String, JInteger] {
   override protected def evaluate(a: String, b: String): JInteger =
     HammingDistanceHex.ofHex(UTF8String.fromString(a), UTF8String.fromString(b))
 }

@@ -2,10 +2,11 @@ package shardwright.udfs
 
 import java.lang.{Double => JDouble}
 
+import org.apache.spark.sql.api.java.UDF1
 import org.apache.spark.sql.catalyst.util.ArrayData
 
 /** The Euclidean length of an embedding: 0 for an empty one, null for null elements and NaN. */
-class L2Norm extends Udf1[Vectors.Boxed, JDouble] {
+class L2Norm extends UDF1[Vectors.Boxed, JDouble] with Udf1[Vectors.Boxed, JDouble] {
   override protected def evaluate(a: Vectors.Boxed): JDouble = L2Norm.ofDoubles(Vectors.unboxed(a))
 }
 

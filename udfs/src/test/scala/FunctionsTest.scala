@@ -10,7 +10,7 @@ class FunctionsTest extends SparkFunSuite with TableDrivenPropertyChecks {
   private def doubles(values: String) = s"CAST(IF(id < 1, array($values), null) AS array<double>)"
 
   // Of arrays: (3, 4) and (4, 3), then what is undefined.
-  private val vectors = Table(
+  private val vectors = Table[String, String, Any, Any](
     ("a", "b", "dot product", "cosine"),
     ("3, 4", "4, 3", 24.0, 0.96),
     ("1, 2, 3, 4, 5", "5, 4, 3, 2, 1", 35.0, 35.0 / 55),
@@ -38,7 +38,16 @@ class FunctionsTest extends SparkFunSuite with TableDrivenPropertyChecks {
     BigDecimal(value.asInstanceOf[Double]).setScale(12, BigDecimal.RoundingMode.HALF_UP).toDouble
 
   test("l2_norm") {
-    forAll(Table(("a", "norm"), ("3, 4", 5.0), ("", 0.0), ("0, -0.0", 0.0), ("1, null", null), ("double('NaN')", null))) {
+    forAll(
+      Table[String, Any](
+        ("a", "norm"),
+        ("3, 4", 5.0),
+        ("", 0.0),
+        ("0, -0.0", 0.0),
+        ("1, null", null),
+        ("double('NaN')", null)
+      )
+    ) {
       (a, norm) =>
         assertGives(s"l2_norm(${floats(a)})", norm)
         assertGives(s"l2_norm(${doubles(a)})", norm)
@@ -64,7 +73,7 @@ class FunctionsTest extends SparkFunSuite with TableDrivenPropertyChecks {
   }
 
   test("hamming_distance of bigints") {
-    val distances = Table(
+    val distances = Table[String, String, Any](
       ("a", "b", "distance"),
       ("0", "0", 0),
       ("5", "2", 3),
@@ -78,7 +87,7 @@ class FunctionsTest extends SparkFunSuite with TableDrivenPropertyChecks {
   }
 
   test("hamming_distance of hexadecimal strings") {
-    val distances = Table(
+    val distances = Table[String, String, Any](
       ("a", "b", "distance"),
       ("00ff", "00FF", 0),
       ("0", "f", 4),
@@ -95,14 +104,15 @@ class FunctionsTest extends SparkFunSuite with TableDrivenPropertyChecks {
       ("é", "00", null),
       ("\\u0001", "0", null)
     )
-    forAll(distances)((a, b, distance) => assertGives(s"hamming_distance(concat('$a', repeat('', id)), '$b')", distance))
+    forAll(distances)((a, b, distance) =>
+      assertGives(s"hamming_distance(concat('$a', repeat('', id)), '$b')", distance)
+    )
     assertGives("hamming_distance('00', CAST(null AS string))", null)
   }
 
   test("null gives null") {
-    for (function <- Seq("cosine_similarity", "dot_product", "hamming_distance")) {
+    for (function <- Seq("cosine_similarity", "dot_product", "hamming_distance"))
       assertGives(s"$function(null, null)", null)
-    }
     for (function <- Seq("l2_norm", "caption_word_count", "caption_clean")) assertGives(s"$function(null)", null)
     assertGives(s"dot_product(${floats("1")}, null)", null)
     assertGives("caption_clean(IF(id > 0, 'a', null))", null)

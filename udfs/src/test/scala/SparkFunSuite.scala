@@ -1,6 +1,6 @@
 package shardwright.udfs
 
-import org.apache.spark.sql.{Row, SparkSession}
+import org.apache.spark.sql.SparkSession
 import org.scalatest.BeforeAndAfterAll
 import org.scalatest.funsuite.AnyFunSuite
 
@@ -16,12 +16,13 @@ abstract class SparkFunSuite extends AnyFunSuite with BeforeAndAfterAll {
 
   override protected def afterAll(): Unit = spark.stop()
 
-  /** Both ways in which Spark computes: compiled, and interpreted. Rows from a range keep the optimizer from computing. */
+  /** Both ways in which Spark computes: compiled, and interpreted. Rows from a range keep the optimizer from computing.
+    */
   protected def valuesOf(expression: String): Seq[Any] =
     Seq("CODEGEN_ONLY" -> "true", "NO_CODEGEN" -> "false").map { case (mode, whole) =>
       spark.conf.set("spark.sql.codegen.factoryMode", mode)
       spark.conf.set("spark.sql.codegen.wholeStage", whole)
-      spark.range(1).selectExpr(s"$expression AS value").collect() match { case Array(Row(value)) => value }
+      spark.range(1).selectExpr(s"$expression AS value").head().get(0)
     }
 
   protected def assertGives(expression: String, expected: Any): Unit =
