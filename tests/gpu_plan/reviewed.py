@@ -27,7 +27,7 @@ REVIEWED = (
     Reviewed(
         "FileSourceScanExec",
         "hidden metadata columns",
-        frozenset({"save_metadata.py", "test_drift.py"}),
+        frozenset({"save_metadata.py", "test_drift.py", "test_inputs.py"}),
         "a row's place in its file has no other name: sidecars are saved in their order, and found again once united",
     ),
     Reviewed(
@@ -35,6 +35,26 @@ REVIEWED = (
         "TextFileFormat",
         frozenset({"keep_list.py"}),
         "RAPIDS reads no text; a keep list in Parquet or of uids stays on the GPU",
+    ),
+    *(
+        Reviewed(
+            name,
+            kind,
+            frozenset({asked_by}),
+            "RAPIDS hands no such column to Arrow: the last operator alone stays behind",
+        )
+        for name in ("MapInArrowExec", "PythonUDF")
+        for kind, asked_by in (
+            ("DecimalType", "export.py"),
+            ("BinaryType", "export.py"),
+            ("NullType", "save_metadata.py"),
+        )
+    ),
+    Reviewed(
+        "CommandResultExec",
+        "does not currently support the operator class",
+        frozenset({"other_tables.py"}),
+        "the version of a Delta table, asked of its log",
     ),
     Reviewed(
         "RDDScanExec",
