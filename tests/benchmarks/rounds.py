@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from compare import samples_of
 from processes import Run, timed
 
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+# A virtual machine gives memory that was freed back to its host after some seconds, and takes it anew at some seconds a
+# GB: who writes right behind a delete would be spared what everybody else pays.
+_REST_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def run_rounds(ways: Sequence[Way], rounds: int, log: Path, *, is_cold: bool) ->
                 drop_page_cache()
             elif way.reads:
                 _warm(way.reads)
+            time.sleep(_REST_SECONDS)
             run = timed(way.command, log)
             runs[way.name].append(run)
             console.print(f"round {number + 1} of {rounds}: {way.name}, {run.seconds:.2f} s", highlight=False)
