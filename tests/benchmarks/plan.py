@@ -19,11 +19,14 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from plan_dataset import SAMPLES_PER_SHARD, ensure_source, tables_of
 from processes import Run, timed
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 WHERE = "aesthetic_score > 0.5"
 GOAL_SAMPLES, GOAL_SECONDS = 10_000_000, 20
@@ -41,6 +44,7 @@ _HEAD = (
     "driver Python MiB",
     "DuckDB MiB",
     "Spark jobs",
+    "shuffled bytes a sample",
 )
 
 
@@ -126,9 +130,19 @@ def _plan_once(source: str, output: str) -> dict[str, Any]:
             "planning_seconds": ended - started,
             "heap_mib": (heap.totalMemory() - heap.freeMemory()) / 2**20,
             "jobs": store.jobsList(None).size(),
+            "shuffled_bytes": _shuffled_bytes(spark, store),
             "scanned": index.scanned_count,
             "kept": plan["kept"],
         }
+
+
+def _shuffled_bytes(spark: SparkSession, store: Any) -> int:
+    """Add up what the session's stages wrote for others to read."""
+    tracker = spark.sparkContext.statusTracker()
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup()]
+    stages = {stage for job in jobs if job for stage in job.stageIds}
+    # A stage that was skipped has no record.
+    return sum(store.lastStageAttempt(stage).shuffleWriteBytes() for stage in stages if tracker.getStageInfo(stage))
 
 
 def _measure(source: Path, samples: int, runs: int) -> Measured:
@@ -183,6 +197,7 @@ def _cells(size: Measured) -> list[str]:
         f"{max(run.other_mib for run in size.ours):,.0f}",
         f"{max(run.other_mib for run in size.duckdb):,.0f}",
         f"{max(plan['jobs'] for plan in size.plans)}",
+        f"{max(plan['shuffled_bytes'] for plan in size.plans) / size.samples:.0f}",
     ]
 
 
