@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pyspark.sql import Row
 
 from shardwright import export, plan
 from shardwright.errors import RunError
@@ -111,6 +112,37 @@ def failing_at(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **named)
 
     return call_or_fail
+
+
+def test_a_dry_run_of_an_unfinished_export_counts_as_a_new_one_does(
+    run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("export", dataset, tmp_path / "out", *KEEP)
+    planned = run(*words, "--dry-run").result
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "_write", failing_at(1, export._write))  # noqa: SLF001 - between the plan and the shards
+        assert run(*words).code == 3
+    again = run(*words, "--dry-run").result
+    assert {**again, "seconds": 0} == {**planned, "seconds": 0}
+    assert again["bytes"] < sum(path.stat().st_size for path in dataset.glob("*.tar"))
+
+
+def test_a_shard_with_other_samples_than_the_layout_places_is_named_and_nothing_is_committed(
+    run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = export._write  # noqa: SLF001 - what executors report
+
+    def one_less(*words: Any) -> list[Row]:
+        shards = write(*words)
+        return [Row(**{**row.asDict(), "sample_count": row["sample_count"] - (row["shard_id"] == 1)}) for row in shards]
+
+    monkeypatch.setattr(export, "_write", one_less)
+    done = run("export", dataset, tmp_path / "out", *KEEP)
+    assert (done.code, "export: shard 1: written were 3 samples, the layout places 4" in done.result["error"]) == (
+        1,
+        True,
+    )
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_shards_that_a_crash_of_the_machine_spoilt_are_written_again(

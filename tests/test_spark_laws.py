@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -15,9 +16,12 @@ from pyspark.sql import functions as F
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.export import export_dataset
 from shardwright.format.names import combine_key, position_digits
+from shardwright.frames.key_sums import key_sums
 from shardwright.frames.layout import with_layout, with_new_key
-from shardwright.frames.pairs import count_outcomes, outcomes
+from shardwright.frames.pairs import FILE, count_outcomes, outcomes, with_shard
 from shardwright.frames.rules import with_drop_reason
+from shardwright.frames.spread import spread
+from shardwright.store.tables import Tables, append
 from tests.builders import sample_members, tree_bytes, write_dataset, write_shard
 
 pytestmark = pytest.mark.spark
@@ -70,7 +74,10 @@ def test_frames_start_no_job(spark: SparkSession) -> None:
         rows = spark.range(3).select(F.col("id").cast("string").alias("match_key"), F.lit(1.0).alias("score"))
         decided = with_drop_reason(rows, {"r": "score > 0"}, "drop_reason")
         decided = decided.withColumns({"failed": F.lit(False), "bad_flag": F.lit(False)})
-        samples = rows.select("match_key", F.lit(0).alias("shard_index"), F.lit(9).alias("written_bytes"))
+        samples = rows.select("match_key", F.lit(0).alias("shard_index"))
+        key_sums(decided.withColumn(FILE, F.lit("00000")))
+        with_shard(decided.withColumn(FILE, F.lit("00000")), {"00000": (0, "00000.tar")})
+        spread(frame.withColumn("shard_id", F.lit(0)), "shard_id", 1, 2)
         none = F.lit(None).cast("string")
         counted = count_outcomes(
             outcomes(samples.withColumns({"drop_reason": none, "problem": none}), decided, ["match_key"])
@@ -87,11 +94,11 @@ def export(spark: SparkSession, source: Path, output: Path, samples_per_shard: i
     return export_dataset(spark, settings)
 
 
-def shuffled_bytes(spark: SparkSession, frame_of: Any) -> int:
+def shuffled_bytes(spark: SparkSession, run: Callable[[], object]) -> int:
     """Run an export in a group of its own and add up what its stages wrote to shuffles."""
     group = f"shuffle-{random.random()}"
     spark.sparkContext.setJobGroup(group, group)
-    frame_of()
+    run()
     tracker = spark.sparkContext.statusTracker()
     context = spark.sparkContext._jsc.sc()  # noqa: SLF001 - what the stages did is nowhere else
     context.listenerBus().waitUntilEmpty()
@@ -119,9 +126,7 @@ def test_an_export_starts_few_jobs_and_shuffles_as_many_bytes_whatever_its_shard
                 members = [m for key in keys for m in sample_members(key)]
                 members = [(n, p + bytes(image_bytes) if n.endswith("jpg") else p) for n, p in members]
                 write_shard(source, path.stem, members, None)
-        shuffled[name] = shuffled_bytes(
-            spark, lambda source=source, name=name: export(spark, source, tmp_path / f"{name}_out")
-        )
+        shuffled[name] = shuffled_bytes(spark, partial(export, spark, source, tmp_path / f"{name}_out"))
         spark.sparkContext.setJobGroup(name, name)
         export(spark, source, tmp_path / f"{name}_again")
         jobs[name] = job_count(spark, name)
@@ -130,19 +135,43 @@ def test_an_export_starts_few_jobs_and_shuffles_as_many_bytes_whatever_its_shard
     assert 0 < max(jobs.values()) <= _MOST_JOBS
     assert shuffled["few"] > 0
     assert abs(shuffled["large"] - shuffled["few"]) < 0.1 * shuffled["few"]
+    # Three times the samples, and blocks of a few rows each.
+    assert shuffled["many"] < 4 * shuffled["few"]
 
 
 def test_an_export_writes_the_same_bytes_for_any_number_of_partitions(spark: SparkSession, tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "data", 3, 12)
     before = str(spark.conf.get("spark.sql.shuffle.partitions"))
     outputs = []
-    for partitions in ("1", "7"):
-        spark.conf.set("spark.sql.shuffle.partitions", partitions)
-        export(spark, source, tmp_path / partitions)
-        outputs.append(tree_bytes(tmp_path / partitions))
-    spark.conf.set("spark.sql.shuffle.partitions", before)
+    try:
+        for partitions in ("1", "7"):
+            spark.conf.set("spark.sql.shuffle.partitions", partitions)
+            export(spark, source, tmp_path / partitions)
+            outputs.append(tree_bytes(tmp_path / partitions))
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
     assert outputs[0] == outputs[1]
     assert len(outputs[0]) == 10
+
+
+def test_many_samples_meet_their_rows_where_their_shard_is_and_give_the_same_bytes(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_dataset(tmp_path / "data", 3, 12)
+    export(spark, source, tmp_path / "few")
+    exchanges: list[int] = []
+
+    def noted(tables: Tables, table: str, rows: DataFrame, *rest: Any) -> None:
+        plan = rows._jdf.queryExecution().executedPlan().toString()  # noqa: SLF001 - the exchanges are in no other place
+        exchanges.append(plan.count(" Exchange hashpartitioning"))
+        append(tables, table, rows, *rest)
+
+    monkeypatch.setattr("shardwright.pairing._MANY_SAMPLES", 0)
+    monkeypatch.setattr("shardwright.plan.append", noted)
+    export(spark, source, tmp_path / "many")
+    # Of the samples and of the rows: the window of the layout finds them where they are.
+    assert exchanges == [2]
+    assert tree_bytes(tmp_path / "many") == tree_bytes(tmp_path / "few")
 
 
 def test_a_verb_restores_the_sessions_settings(spark: SparkSession, tmp_path: Path) -> None:
@@ -182,12 +211,14 @@ def test_the_driver_collects_rows_by_the_shard_never_by_the_sample(
     assert 0 < totals[0] == totals[1]
 
 
-def test_a_sample_moves_between_tasks_as_a_hundred_bytes(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_sample_moves_between_tasks_as_a_hundred_bytes(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shardwright.pairing._MANY_SAMPLES", 0)
     shuffled = []
     for samples in (100, 1_100):
         source = write_dataset(tmp_path / str(samples), 2, samples)
         output = tmp_path / f"{samples}_out"
-        frame_of = partial(export, spark, source, output, samples_per_shard=1_000)
-        shuffled.append(shuffled_bytes(spark, frame_of))
+        shuffled.append(shuffled_bytes(spark, partial(export, spark, source, output, samples_per_shard=1_000)))
     # Twice: to its row and its place, and to the task that writes its shard.
     assert 0 < (shuffled[1] - shuffled[0]) / (2 * 1_000) < 100

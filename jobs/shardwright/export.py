@@ -73,7 +73,8 @@ def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Meta
         _require_files(output_root, state.manifest)
         log(f"export: {output_root} holds this export already, no shard was written")
         return _result(request, state.manifest, started)
-    plan = state.plan
+    # An unfinished export does not say what a dry run is asked for: the bytes of what is kept.
+    plan = None if settings.dry_run else state.plan
     if plan is None:
         with indexed(spark, request.dataset, request.index_tables, store=not settings.dry_run) as index:
             plan = make_plan(spark, request, index)
@@ -149,8 +150,11 @@ def _commit(
     exported = sum(row["sample_count"] for row in shards)
     size = request.settings.samples_per_shard
     placed = [(shard_id, min(size, plan["kept"] - shard_id * size)) for shard_id in range(plan["shard_count"])]
-    if [(row["shard_id"], row["sample_count"]) for row in shards] != placed:
-        raise CountsError("export", "the rules kept", plan["kept"], f"{len(shards):,} shards hold", exported)
+    written = [(row["shard_id"], row["sample_count"]) for row in shards]
+    if written != placed:
+        shard_id = min(set(placed) ^ set(written) or {(0, 0)})[0]
+        wanted, found = dict(placed).get(shard_id, 0), dict(written).get(shard_id, 0)
+        raise CountsError(f"export: shard {shard_id}", "the layout places", wanted, "written were", found)
     _require_unchanged(request)
     tables, snapshot_id = request.tables, request.snapshot_id
     provenance = {"operation": "export", "parent_snapshot_id": plan["parent_snapshot_id"]}

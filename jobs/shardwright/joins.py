@@ -45,7 +45,7 @@ class Joined(NamedTuple):
 def open_joins(
     spark: SparkSession, metadata: Metadata | None, selection: Selection, source: SourceSettings
 ) -> tuple[Metadata | None, Joins]:
-    """Look into what is to be joined, and add the table's columns; no job runs.
+    """Look into what is to be joined, and add the table's columns; no sample is read.
 
     Raises:
         RequestError: The table or the list can't be used, or not with the metadata.

@@ -16,6 +16,7 @@ from shardwright.decide import decide, sidecars_named
 from shardwright.decisions import find_decisions, read_decisions
 from shardwright.errors import CountsError, DataError, RequestError, RunError
 from shardwright.files import free_bytes
+from shardwright.format.headers import RECORD_BYTES
 from shardwright.format.names import position_digits
 from shardwright.frames import pairs
 from shardwright.frames.columns import column
@@ -55,7 +56,7 @@ class Request(NamedTuple):
 
 
 def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Metadata | None) -> Request:
-    """Check a request against the dataset before any job runs."""
+    """Check a request against the dataset before any sample is read."""
     source = settings.source
     dataset = list_dataset(source.dataset, recursive=source.recursive)
     require_apart(source.dataset, settings.output)
@@ -67,7 +68,7 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
     metadata, joins = open_joins(spark, metadata, settings.selection, source)
     require_selection(metadata, settings.selection)
     require_checks(settings, dataset, metadata)
-    sidecar_columns(settings, metadata, {})
+    sidecar_columns(settings, metadata, {})  # it refuses names that the output can't have
     tables = tables_at(source.tables, settings.output)
     index_tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), tables)
     for place in (tables, index_tables):
@@ -164,10 +165,13 @@ def _require_possible(request: Request, plan: Mapping[str, Any]) -> None:
             "--shard-digits", found, f"Pass --shard-digits {len(str(shard_count - 1))} or a larger --samples-per-shard"
         )
     free = free_bytes(request.output_root)
-    if plan["planned_bytes"] > free and not settings.dry_run:
+    rows_bytes = sum(shard.sidecar.size_bytes for shard in request.dataset.shards if shard.sidecar)
+    # Of the rows as many as samples are kept, and each tar is filled up to a whole record.
+    needed = plan["planned_bytes"] + rows_bytes * kept // max(plan["indexed"], 1) + shard_count * RECORD_BYTES
+    if needed > free and not settings.dry_run:
         raise RunError(
             request.output_root,
-            f"the export needs {plan['planned_bytes']:,} bytes, {free:,} are free",
+            f"the export needs {needed:,} bytes, {free:,} are free",
             "Make room or pass another output",
         )
 

@@ -32,9 +32,10 @@ class Count(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What is known where every sample has its row, and every row that did not fail its sample.
+    """What is known where each sample has its row, and each row its sample but for rows of failed downloads.
 
-    ``failed_count`` counts the rows of failed downloads, which have no samples.
+    ``files`` are the sidecars, ``counts`` what became of samples and rows, ``failed_count`` of them rows of failed
+    downloads.
     """
 
     files: Files

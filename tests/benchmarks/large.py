@@ -38,7 +38,7 @@ DIALECTS = {"pax": "PAX headers, as webdataset, img2dataset and NeMo Curator wri
 # A small export is mostly the start of a session: ratios of whole processes have targets for a source of this size.
 _TARGET_GB = 20
 _WROTE = re.compile(r"export: wrote .* ([\d,]+) bytes in ([\d.]+) s")
-# The log rounds to tenths of a second.
+# A verify says tenths of a second.
 _LEAST_SECONDS = 0.05
 
 
@@ -129,9 +129,9 @@ def _intro(size: Size, kept: int) -> list[str]:
         "",
         f"{size.samples:,} samples in {size.shards} shards, images of {size.mean_image_bytes:,} bytes on average, "
         f"{size.image_gb:.2g} GB; `{WHERE}` keeps {kept:,} of them, written as shards of {SAMPLES_PER_SHARD:,}. In the "
-        "first round every output was read back: all hold the same samples, byte for byte but for keys and the id in "
-        "the JSON. In several processes a peer shares out source shards, and each process writes shards of its own. "
-        "webdataset and Ray Data write no Parquet files and leave keys as they are. The writer without "
+        "first round every output was read back: all hold the same images and texts, byte for byte, and the same JSON "
+        "but for the id. In several processes a peer shares out source shards, and each process writes shards of its "
+        "own. webdataset and Ray Data write no Parquet files and leave keys as they are. The writer without "
         "Spark repeats the last part of an export, and its time includes loading the rows. Memory is the peak of the "
         "largest process of its kind in any run.",
         "",

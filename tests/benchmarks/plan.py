@@ -74,8 +74,9 @@ def main() -> None:
     lines = [
         *heading("plan.py"),
         f"- Whole processes, cold, in turn, runs of each: {args.runs}; the index is there, what is read lies in the "
-        "page cache. Planning is what comes after the session's start. Memory is the peak of any run, the heap what "
-        "is left of it in the driver, which runs the tasks as well, once the plan is stored and garbage is collected.",
+        "page cache, and the disk would hold all of the source, so that nobody adds up what is kept. Planning is what "
+        "comes after the session's start. Memory is the peak of any run, the heap what is left of it in the driver, "
+        "which runs the tasks as well, once the plan is stored and garbage is collected.",
         "",
         *table(_HEAD, map(_cells, sizes)),
         *_verdicts(sizes),
@@ -140,6 +141,7 @@ def _shuffled_bytes(spark: SparkSession, store: Any) -> int:
     """Add up what the session's stages wrote for others to read."""
     tracker = spark.sparkContext.statusTracker()
     jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup()]
+    spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()  # noqa: SLF001 - the last stage may not be noted yet
     stages = {stage for job in jobs if job for stage in job.stageIds}
     # A stage that was skipped has no record.
     return sum(store.lastStageAttempt(stage).shuffleWriteBytes() for stage in stages if tracker.getStageInfo(stage))

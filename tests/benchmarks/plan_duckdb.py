@@ -1,4 +1,4 @@
-"""What planning is timed against: the same plan in one statement of DuckDB, two threads, into one Parquet file.
+"""What planning is timed against: the same plan in one statement of DuckDB, on every core, into one Parquet file.
 
 It reads the same files of the same index and sidecars, and takes on trust what shardwright proves first:
 that samples and rows pair one for one. Nothing is committed, so that a plan that breaks off is no plan.
@@ -8,6 +8,7 @@ Run: ``python tests/benchmarks/plan_duckdb.py SOURCE OUTPUT SAMPLES_PER_SHARD``
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from deltalake import DeltaTable
 
 from plan_dataset import tables_of
 
-_THREADS = 2
+_THREADS = len(os.sched_getaffinity(0))
 _POSITION_DIGITS = 4
 _KEY_DIGITS = 5 + _POSITION_DIGITS
 

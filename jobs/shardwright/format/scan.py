@@ -1,4 +1,4 @@
-"""List the samples of a tar from its headers alone.
+"""List the samples of a tar from its headers, and from what its JSON members hold.
 
 Source:
     Grouping as in webdataset's ``group_by_keys``.
@@ -90,7 +90,7 @@ def scan_tar(tar: RangeReader, shard: str) -> ShardIndex:
     """List a tar's samples; problems are returned, never raised.
 
     Args:
-        tar: Its headers are read, its payloads are not.
+        tar: Its headers are read, and of its payloads JSON alone.
         shard: What problems call it.
     """
     members = list_members(tar)

@@ -87,9 +87,9 @@ def prepare() -> None:
         dataset = os.path.join(workspace, "rehearsal")
         _write_dataset(dataset)
         command = [sys.executable, "-c", _REHEARSE, recorded, dataset, os.path.join(workspace, "output")]
-        subprocess.run(command, capture_output=True, check=False)
+        rehearsed = subprocess.run(command, capture_output=True, check=False)
         # Without an archive everything works, only slower: a Java that can't record one is no error.
-        if os.path.exists(recorded):
+        if not rehearsed.returncode and os.path.exists(recorded):
             os.replace(recorded, archive)
     for other in Path(sys.prefix).glob("classes-*.jsa"):
         if other != archive:

@@ -36,7 +36,7 @@ _ARROW_TYPES = {"string": pa.string(), "bigint": pa.int64(), "timestamp": pa.tim
 
 
 def read_rows(spark: SparkSession, tables: Tables, table: str, **values: str) -> list[dict[str, Any]]:
-    """Read the rows that have these values; times are in UTC. None where there is no such table."""
+    """Read the rows that have these values; times are in UTC. Empty where there is no such table."""
     if not tables.exists(spark, table):
         return []
     if _is_at_hand(spark, tables):
