@@ -103,7 +103,7 @@ class ImageTextPairDataset:
 
     def _load(self, spark: SparkSession) -> Metadata:
         dataset = list_dataset(self.path, recursive=self._source.recursive)
-        return load_metadata(spark, dataset, self._source, "the class")
+        return load_metadata(spark, dataset, self._source, "the class", placed=True)
 
     @classmethod
     def from_webdataset(

@@ -16,8 +16,9 @@ from shardwright.config import DEFAULT_ID_COL, FALLBACK_ID_COL, ExportSettings, 
 from shardwright.errors import Problem, RequestError, did_you_mean
 from shardwright.format.sidecar import Receipt, SidecarColumn
 from shardwright.frames.columns import column
+from shardwright.reporting import warn
 from shardwright.store.dataset import Dataset
-from shardwright.store.session import is_repeatable
+from shardwright.store.session import is_repeatable, refused_by_gpu
 from shardwright.store.sidecars import FILE_PATH, LISTED, ROW_INDEX, open_sidecars, read_metadata
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
@@ -63,13 +64,18 @@ class Metadata(NamedTuple):
         return None if name in self.computed or name not in self.schema.names else self.schema.field(name)
 
 
-def load_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings, needed_for: str) -> Metadata:
+def load_metadata(
+    spark: SparkSession, dataset: Dataset, source: SourceSettings, needed_for: str, *, placed: bool = False
+) -> Metadata:
     """Open the sidecars that something needs.
+
+    Args:
+        placed: They may be saved again, each row in its place.
 
     Raises:
         RequestError: Sidecars or the id column are missing.
     """
-    metadata = find_metadata(spark, dataset, source)
+    metadata = find_metadata(spark, dataset, source, placed=placed)
     if metadata is None:
         found = f"no shard has a sidecar, {needed_for} needs one"
         raise RequestError(dataset.dataset_root, found, "Put NAME.parquet beside each NAME.tar")
@@ -83,7 +89,9 @@ def rows_needed_for(selection: Selection, source: SourceSettings) -> str:
     return "a keep list" if selection.keep_list else "a table that is joined" if source.metadata else ""
 
 
-def find_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings) -> Metadata | None:
+def find_metadata(
+    spark: SparkSession, dataset: Dataset, source: SourceSettings, *, placed: bool = False
+) -> Metadata | None:
     """Open the sidecars; None where there are none.
 
     Raises:
@@ -97,7 +105,7 @@ def find_metadata(spark: SparkSession, dataset: Dataset, source: SourceSettings)
     if id_col not in schema.names:
         found = f"the sidecars have no column '{id_col}' that could hold the key"
         raise RequestError(dataset.dataset_root, found, f"Pass --id-col. {did_you_mean(id_col, schema.names)}")
-    frame = read_metadata(spark, dataset.dataset_root, sidecars)
+    frame = read_metadata(spark, dataset.dataset_root, sidecars, placed=placed)
     metadata = Metadata(frame, schema, id_col, sidecars.receipt, sidecars.problems)
     id_type = metadata.frame.schema[id_col].dataType
     if not isinstance(id_type, T.StringType | T.IntegralType | T.DecimalType):
@@ -133,6 +141,7 @@ def _require_flag(metadata: Metadata, name: str) -> None:
     if not isinstance(kind, T.BooleanType | T.NumericType):
         found = f"column '{name}' is {kind.simpleString()}"
         raise RequestError("--filter-column", found, "A flag is boolean, or 0 and 1; use --where to compare text")
+    _warn_of_cpu(f"column '{name}'", metadata.frame.select(column(name)))
 
 
 def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
@@ -159,6 +168,14 @@ def _require_condition(metadata: Metadata, rule: str, condition: str) -> None:
         raise RequestError(where, found, "Compare it with something")
     if not is_repeatable(decided):
         raise RequestError(where, f"{condition!r} {_NOT_REPEATABLE}", _remedy(metadata))
+    _warn_of_cpu(where, decided)
+
+
+def _warn_of_cpu(where: str, decided: DataFrame) -> None:
+    """Name what takes a rule off the GPU, where plans are for one."""
+    refused = refused_by_gpu(decided)
+    if refused:
+        warn(f"{where}: {'; '.join(refused)}. This runs on the CPU; the README lists what runs on a GPU")
 
 
 def _remedy(metadata: Metadata) -> str:

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.errors import Problem, ProblemsError, unit_of
+from shardwright.frames.small_table import small_table
 from shardwright.store.tables import REJECTS, SCHEMAS, Tables, append, table_schema
 
 QUARANTINE = "Or pass --on-bad quarantine: the rest goes on without them. No output was written."
@@ -77,11 +78,20 @@ class Rejects:
         """Append what is set aside to the table of rejects, once for a snapshot."""
         if not self.counts:
             return
-        shards = [tuple(row[name] for name in _COLUMNS) for row in self._shards]
-        schema = ", ".join(column for column in SCHEMAS[REJECTS].split(",") if column.split()[0] in _COLUMNS)
-        frames = [*self._frames, spark.createDataFrame(shards, schema)] if shards else self._frames
+        frames = [*self._frames, self._shards_as_rows(spark)] if self._shards else self._frames
         units = [F.when(F.col("reason") == reason, unit_of(reason)) for reason in self.counts]
         rows = reduce(DataFrame.unionByName, frames).select(
             F.lit(snapshot_id).alias("snapshot_id"), F.coalesce(*units).alias("unit"), *_COLUMNS
         )
         append(tables, REJECTS, rows, snapshot_id, provenance)
+
+    def _shards_as_rows(self, spark: SparkSession) -> DataFrame:
+        """Give the shards as a plan that a GPU runs; an empty text stands for null on the way."""
+
+        def text(value: Any) -> str:
+            return "" if value is None else str(value).replace("\0", " ")  # a NUL would end it
+
+        texts = {name: ("string", [text(shard[name]) for shard in self._shards]) for name in _COLUMNS}
+        kinds = dict(column.split() for column in SCHEMAS[REJECTS].split(","))
+        rows = small_table(spark, texts)
+        return rows.select(*(F.nullif(name, F.lit("")).cast(kinds[name]).alias(name) for name in _COLUMNS))

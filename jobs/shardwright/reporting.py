@@ -26,6 +26,11 @@ def log(line: str) -> None:
     _LOG.info(line)
 
 
+def warn(line: str) -> None:
+    """Write one line that a user should act on, though the run goes on."""
+    _LOG.warning(line)
+
+
 def tool_versions() -> dict[str, str]:
     """Give the versions that an output depends on."""
     versions = {"python": platform.python_version()}

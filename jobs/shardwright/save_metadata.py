@@ -58,7 +58,7 @@ def save_metadata(
     if isinstance(columns, str):
         raise RequestError("columns", f"it is the text '{columns}'", f"Pass a list, [{columns!r}]")
     dataset = list_dataset(source.dataset, recursive=source.recursive)
-    metadata = metadata or load_metadata(spark, dataset, source, "save-metadata")
+    metadata = metadata or load_metadata(spark, dataset, source, "save-metadata", placed=True)
     broken = [problem for shard_index, problem in metadata.problems if shard_index is not None]
     if broken:
         raise ProblemsError("save-metadata", broken, "Each sidecar is written anew, so each must be there.")

@@ -27,8 +27,8 @@ REVIEWED = (
     Reviewed(
         "FileSourceScanExec",
         "hidden metadata columns",
-        frozenset({"save_metadata.py", "test_drift.py", "test_inputs.py"}),
-        "a row's place in its file has no other name: sidecars are saved in their order, and found again once united",
+        frozenset({"save_metadata.py"}),
+        "a row's place in its file has no other name, and sidecars are saved in their order",
     ),
     Reviewed(
         "FileSourceScanExec",
@@ -55,11 +55,5 @@ REVIEWED = (
         "does not currently support the operator class",
         frozenset({"other_tables.py"}),
         "the version of a Delta table, asked of its log",
-    ),
-    Reviewed(
-        "RDDScanExec",
-        "does not currently support the operator class",
-        frozenset({"rejects.py"}),
-        "the few shards that are set aside come from the driver",
     ),
 )

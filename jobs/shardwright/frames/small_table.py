@@ -12,7 +12,7 @@ _BETWEEN = "\0"
 
 
 def small_table(spark: SparkSession, columns: Mapping[str, tuple[str, Sequence[object]]]) -> DataFrame:
-    """Give rows by their columns: type and values by name, as many values each, none of them null or empty."""
+    """Give rows by their columns: type and values by name, as many values each, none of them null."""
     count = max(len(values) for _, values in columns.values())
     numbers = spark.range(0, count, 1, 1)
     return numbers.select(

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from shardwright.errors import RequestError
 from shardwright.files import FileInfo, is_table_name, list_files
 from shardwright.store.dataset import digest
-from shardwright.store.sidecars import FILE_PATH, ROW_INDEX, open_parquet, read_metadata
+from shardwright.store.sidecars import FILE_PATH, open_parquet, read_metadata
 
 _COMMIT = re.compile(r"\d{20}\.json")
 # Types that our tables or our Parquet files can't hold.
@@ -42,7 +42,7 @@ def open_other_table(spark: SparkSession, where: str) -> OtherTable:
         return _open_delta(spark, where)
     files = _parquet_files(where)
     found = open_parquet([file.path for file in files])
-    frame = read_metadata(spark, where, found).drop(FILE_PATH, ROW_INDEX)
+    frame = read_metadata(spark, where, found).drop(FILE_PATH)
     root = where if os.path.isdir(where) else os.path.dirname(where)
     states = [(os.path.relpath(file.path, root), file.size_bytes, file.modified_ns) for file in files]
     return OtherTable(where, frame, list(found.schema), {"files": len(files), "digest": digest(states)})

@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module, resources
@@ -52,6 +52,10 @@ _EXTENSIONS, _UDFS = "spark.sql.extensions", "shardwright.udfs.Extensions"
 _PYTHON_ERROR = re.compile(
     r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
 )
+# The planner looks at plans for a CPU; a bridge to the CPU would hide what crosses it.
+_ASK_PLANNER = {"spark.rapids.sql.enabled": "false", "spark.rapids.sql.expression.cpuBridge.enabled": "false"}
+# `!Expression <ZipWith> zip_with(…) cannot run on GPU because …`; operators say no more than their expressions.
+_REFUSED = re.compile(r"^\s*!\s?\w* ?<\w+(?<!Exec)> (?P<text>.*)$")
 _FAILED_FILE = re.compile(r"Encountered error while reading file (?:file:/*)?(/.+?\.parquet)")
 
 
@@ -70,12 +74,18 @@ def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
 
         for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
             PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
-    before = {name: spark.conf.get(name, None) for name in (*_SETTINGS, *_COMPILED, _PARTITIONS)}
-    for name, value in _SETTINGS.items():
+    with _settings(spark, _SETTINGS, (*_COMPILED, _PARTITIONS)), run_errors("Spark"):
+        yield spark
+
+
+@contextmanager
+def _settings(spark: SparkSession, settings: Mapping[str, str], others: Sequence[str] = ()) -> Iterator[None]:
+    """Set some, and restore them at the end, and others that are set meanwhile."""
+    before = {name: spark.conf.get(name, None) for name in (*settings, *others)}
+    for name, value in settings.items():
         spark.conf.set(name, value)
     try:
-        with run_errors("Spark"):
-            yield spark
+        yield
     finally:
         for name, old in before.items():
             if old is None:
@@ -136,6 +146,24 @@ def is_ours(spark: SparkSession) -> bool:
 def plans_for_gpu(spark: SparkSession) -> bool:
     """Tell a session whose plans RAPIDS takes over, with ``conf/rapids.conf``."""
     return spark.conf.get("spark.rapids.sql.enabled", "false") == "true"
+
+
+def refused_by_gpu(frame: DataFrame) -> list[str]:
+    """Give the expressions of a plan that RAPIDS leaves on the CPU, each with its reason, as NVIDIA's planner says it.
+
+    Empty where no plan is for a GPU, and on Spark Connect, which has no way to ask.
+    """
+    spark = frame.sparkSession
+    if not plans_for_gpu(spark):
+        return []
+    try:
+        planner = spark._jvm.com.nvidia.spark.rapids.ExplainPlan  # type: ignore[union-attr]  # noqa: SLF001
+        with _settings(spark, _ASK_PLANNER):
+            # A plan is made once: that of a new frame is made here.
+            text = planner.explainPotentialGpuPlan(frame.select("*")._jdf, "NOT")  # noqa: SLF001
+    except (AttributeError, TypeError, Py4JError):
+        return []
+    return list(dict.fromkeys(match["text"] for match in map(_REFUSED.match, text.splitlines()) if match))
 
 
 def fit_to_rows(spark: SparkSession, row_count: int) -> None:

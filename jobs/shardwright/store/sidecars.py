@@ -117,10 +117,13 @@ def count_rows(dataset: Dataset) -> dict[str, int]:
         }
 
 
-def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars) -> DataFrame:
+def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars, *, placed: bool = False) -> DataFrame:
     """Read the sidecars: their columns in the types that hold all of them, rows in no order.
 
-    Where types differ between them, `FILE_PATH` and `ROW_INDEX` come along.
+    Where types differ between them, `FILE_PATH` comes along.
+
+    Args:
+        placed: So does `ROW_INDEX`, for `row_place`; merely there, it takes the scans off a GPU.
 
     Raises:
         RequestError: Spark can't read a column or a file, or a column has a name that Spark or we need.
@@ -143,8 +146,10 @@ def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars) -> DataFra
     if len(frames) == 1:
         return frames[0]
     # Above a union nobody can ask where a row comes from any more.
-    placed = (frame.withColumns(dict(zip((FILE_PATH, ROW_INDEX), row_place(frame), strict=True))) for frame in frames)
-    return reduce(DataFrame.unionByName, placed)
+    frames = [frame.withColumn(FILE_PATH, file_path(frame)) for frame in frames]
+    if placed:
+        frames = [frame.withColumn(ROW_INDEX, F.col("_metadata.row_index")) for frame in frames]
+    return reduce(DataFrame.unionByName, frames)
 
 
 def with_file_path(frame: DataFrame) -> DataFrame:
