@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test proof fuzz lint udfs gpu-plan bench bench-plan bench-udfs clean
+.PHONY: setup demo test proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
 
 setup:
 	@bash scripts/setup.sh
@@ -16,14 +16,23 @@ lint: setup
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-# NVIDIA's planner is asked about every plan that these tests start; no GPU is needed.
-gpu-plan: setup
-	@jar=$$(scripts/rapids.sh) && SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu_plan.gate \
-		-m "spark and not proof" tests/gpu_plan \
+# NVIDIA's planner is asked about every plan that these tests start; no GPU is needed. The functions' columnar twins are
+# compiled against the real jar first.
+gpu-plan: setup udfs
+	@jar=$$(scripts/rapids.sh) && bash scripts/sbt.sh -Drapids.jar=$$jar udfs/compile && \
+		SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu_plan.gate $(ARGS) \
+		-m "spark and not proof" tests/gpu_plan tests/gpu \
 		$(filter-out tests/test_proof.py tests/test_spark_laws.py tests/test_functions.py,$(wildcard tests/test_*.py))
 
+# The same plans on the CPU and on the GPU; without a GPU each test says what is missing.
+test-gpu: setup udfs
+	@jar=$$(scripts/rapids.sh) && SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu.session -m gpu tests/gpu
+
 # The Scala functions, for Spark 4.0 and 3.5; sessions on this machine have them from then on.
-udfs:
+udfs: jobs/shardwright/jars
+
+jobs/shardwright/jars: build.sbt scripts/udfs.sh scripts/sbt.sh project/plugins.sbt \
+		$(shell find udfs -type f -not -path '*/target/*')
 	@bash scripts/udfs.sh
 
 bench: setup

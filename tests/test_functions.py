@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from html.entities import html5
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shardwright import functions
+from shardwright import ImageTextPairDataset, functions
 from shardwright.errors import RequestError
 from shardwright.store.jvm import udfs_jar
+from tests.builders import read_rows, tree_bytes
 from tests.conftest import Outcome
 from tests.udfs import oracle
 
@@ -102,6 +104,18 @@ def test_bigint_hashes_agree_with_python(spark: SparkSession) -> None:
     assert _values(frame, functions.hamming_distance("a", "b")) == [oracle.hamming_of_longs(*row) for row in rows]
     small = spark.sql("SELECT CAST(5 AS tinyint) AS a, CAST(-3 AS int) AS b")
     assert _values(small, functions.hamming_distance("a", "b")) == [oracle.hamming_of_longs(5, -3)]
+
+
+@pytest.mark.usefixtures("source")
+def test_unsigned_hashes_agree_once_they_are_cast_as_the_readme_says(spark: SparkSession) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    cast = readme[readme.index("CAST(IF(h <") :].partition("`")[0]
+    ends = [0, 1, 2**63 - 1, 2**63, 2**64 - 1, None]
+    pairs = [(a, b) for a in ends for b in ends]
+    rows = [tuple(None if value is None else Decimal(value) for value in pair) for pair in pairs]
+    frame = spark.createDataFrame(rows, "h decimal(20,0), g decimal(20,0)").coalesce(1)
+    value = functions.hamming_distance(F.expr(cast), F.expr(cast.replace("h ", "g ").replace("h,", "g,")))
+    assert _values(frame, value) == [oracle.hamming_of_longs(*pair) for pair in pairs]
 
 
 @pytest.mark.usefixtures("source")
@@ -196,3 +210,21 @@ def test_rules_use_the_functions(run: Callable[..., Outcome], dataset: Path, tmp
     )
     assert done.code == plain.code == 0
     assert done.result["exported"] == plain.result["exported"] > 0
+
+
+@needs_jar
+def test_a_column_that_is_computed_exports_the_same_with_and_without_the_jar(
+    dataset: Path, tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert spark is not None
+    for output in ("jar", "built in"):
+        if output == "built in":
+            monkeypatch.setattr(functions, "_is_registered", lambda _: False)
+        source = ImageTextPairDataset.from_webdataset(path=str(dataset), id_col="key")
+        source.metadata["norm"] = functions.l2_norm("embedding")
+        source.metadata["keep"] = functions.dot_product("embedding", "embedding") > 0.3
+        source.to_webdataset(path=str(tmp_path / output), filter_column="keep", samples_per_shard=7, max_shards=5)
+    with_jar, without = (tree_bytes(tmp_path / output, ["*.tar"]) for output in ("jar", "built in"))
+    assert with_jar == without
+    assert read_rows(tmp_path / "jar") == read_rows(tmp_path / "built in")
+    assert len(read_rows(tmp_path / "jar")) > 5

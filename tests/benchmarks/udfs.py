@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,6 +30,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import PandasUDFType, pandas_udf
 
 from in_python import NUMPY, PYTHON
+from report import heading, table, write_section
 from shardwright import functions
 from shardwright.store.session import fit_to_rows, local_session
 
@@ -58,7 +59,7 @@ Way = Callable[[DataFrame], DataFrame]
 
 
 def main() -> None:
-    """Write the rows, time every way of every function in turn, and print seconds and ratios."""
+    """Write the rows, time every way of every function in turn, keep seconds and ratios in RESULTS.md."""
     args = _arguments()
     # Workers find the functions in Python beside this file.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
@@ -72,12 +73,30 @@ def main() -> None:
         warnings.filterwarnings("ignore", "In Python 3.6")
         print(f"{args.rows:,} rows, {DIMENSIONS} floats, {os.cpu_count()} cores")
         print(f"Seconds, medians of {args.runs} runs, and their ratio to the expression's")
-        for name in args.functions or _ARGUMENTS:
-            _compare(spark, Path(folder), name, args.runs)
+        seconds = {name: _compare(spark, Path(folder), name, args.runs) for name in args.functions or _ARGUMENTS}
         spark.stop()
+    _write(seconds, args)
 
 
-def _compare(spark: SparkSession, folder: Path, name: str, run_count: int) -> None:
+def _write(seconds: Mapping[str, Mapping[str, float]], args: argparse.Namespace) -> None:
+    lines = [
+        *heading("udfs.py"),
+        f"- {args.rows:,} rows of two embeddings of {DIMENSIONS} floats, hashes and a caption, summed up over one "
+        f"function, in one session with compiled plans; medians of {args.runs} runs. `reading` is part of every other "
+        f"way. Slow ways are timed over a tenth of the rows: their seconds are ten times what was measured.",
+        "",
+    ]
+    ways = list(dict.fromkeys(way for taken in seconds.values() for way in taken))
+    rows = [
+        [name, *(f"{taken[way]:.2f} ({taken[way] / taken['expression']:.2f})" if way in taken else "" for way in ways)]
+        for name, taken in seconds.items()
+    ]
+    header = ["seconds (x the expression's)", *ways]
+    write_section("Functions of rules, timed", [*lines, *table(header, rows)])
+
+
+def _compare(spark: SparkSession, folder: Path, name: str, run_count: int) -> dict[str, float]:
+    """Time the ways of one function; give each one's seconds for all rows."""
     frame = spark.read.parquet(str(folder))
     few = spark.read.parquet(*sorted(map(str, folder.iterdir()))[: max(1, len(list(folder.iterdir())) // SLOW_SHARE)])
     share = len(few.inputFiles()) / len(frame.inputFiles())
@@ -97,6 +116,7 @@ def _compare(spark: SparkSession, folder: Path, name: str, run_count: int) -> No
         if way != "reading" and not math.isclose(value, results["expression"], rel_tol=1e-6, abs_tol=1e-6):
             # Rows are the same in every file, so that a share of them has the same mean.
             raise SystemExit(f"{name}: {way} gives {value}, the expression {results['expression']}")
+    return seconds
 
 
 def _timed(values: DataFrame) -> tuple[float, tuple[float, int]]:

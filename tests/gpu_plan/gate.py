@@ -12,20 +12,21 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import wraps
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from shardwright.store.jvm import delta_jars
-from shardwright.store.session import spark_properties
+from shardwright.store.session import plans_for_gpu
+from tests.gpu.session import start_session
 from tests.gpu_plan.reviewed import REVIEWED, Reviewed
 
 # Of conf/rapids.conf: what can't even be loaded where there is no GPU.
-_NEEDS_GPU = re.compile(r"spark\.plugins|spark\.sql\.cache\.serializer|.*\.resource\.gpu\.amount|.*\.pinnedPool\.size")
+_NEEDS_GPU = re.compile(r"spark\.plugins|spark\.sql\.cache\.serializer|.*\.resource\.gpu\..*|.*\.pinnedPool\.size")
 _CONF = {
+    # The twins without the plugin.
+    "spark.shardwright.rapids": "true",
     "spark.rapids.skipGpuArchitectureCheck": "true",
     # Else unsupported expressions hide behind a bridge to the CPU.
     "spark.rapids.sql.expression.cpuBridge.enabled": "false",
@@ -38,6 +39,7 @@ _CONF = {
 # `*Exec <ProjectExec> will run on GPU`, `!Expression <ZipWith> zip_with(…) cannot run on GPU because …`
 _LINE = re.compile(r"^\s*(?P<mark>[*!@#$%])\s?(?P<kind>\w*) ?<(?P<name>\w+)> (?P<text>.*)$")
 _PACKAGE = f"{os.sep}shardwright{os.sep}"
+README = "README.md"
 
 
 class Refusal(NamedTuple):
@@ -88,12 +90,22 @@ GATE = Gate()
 
 
 def _is_ours(path: str) -> bool:
-    return _PACKAGE in path or Path(path).name.startswith("test_")
+    return _starts_plans(path) or Path(path).name.startswith("test_")
+
+
+def _starts_plans(path: str) -> bool:
+    """Tell the package and the README, whose test runs queries under its name; what tests ask is no plan of ours."""
+    return _PACKAGE in path or path == README
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the README's table be written anew, when it is not what the planner says any more."""
+    parser.addoption("--write-readme", action="store_true", help="write the table of SQL functions into README.md")
 
 
 def pytest_sessionstart() -> None:
     """Start the session that tests then find, and listen to what runs in it."""
-    spark = _start()
+    spark = start_session(_NEEDS_GPU, _CONF)
     frames = type(spark.range(1))
     for name in ("collect", "head", "first", "take", "count", "toLocalIterator", "persist"):
         _listen(frames, name, lambda frame: frame)
@@ -102,29 +114,16 @@ def pytest_sessionstart() -> None:
         _listen(writers, name, lambda writer: writer._df)  # noqa: SLF001 - a writer does not tell what it writes
 
 
-def _start() -> SparkSession:
-    jar = os.environ["SHARDWRIGHT_RAPIDS_JAR"]
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local[*]").appName("shardwright: gpu plan")
-    for name in ("spark.conf", "local.conf", "rapids.conf"):
-        text = (resources.files("shardwright") / "conf" / name).read_text(encoding="utf-8")
-        for key, value in spark_properties(text):
-            builder = builder if _NEEDS_GPU.fullmatch(key) else builder.config(key, value)
-    for key, value in _CONF.items():
-        builder = builder.config(key, value)
-    builder = builder.config("spark.driver.extraClassPath", os.pathsep.join([*delta_jars(), jar]))
-    return builder.getOrCreate()
-
-
 def _listen(owner: type, name: str, frame_of: Callable[[Any], DataFrame]) -> None:
     method = getattr(owner, name)
 
     @wraps(method)
     def heard(self: Any, *args: Any, **named: Any) -> Any:
         # What Spark's own Python does on the way, such as the `take` of a `head`, is the same plan again.
-        # What tests ask for themselves is no plan of ours.
-        if _PACKAGE in sys._getframe(1).f_code.co_filename:  # noqa: SLF001 - the cheapest look at the caller
-            GATE.note(frame_of(self))
+        if _starts_plans(sys._getframe(1).f_code.co_filename):  # noqa: SLF001 - the cheapest look at the caller
+            frame = frame_of(self)
+            if plans_for_gpu(frame.sparkSession):
+                GATE.note(frame)
         return method(self, *args, **named)
 
     setattr(owner, name, heard)
