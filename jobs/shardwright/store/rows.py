@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.errors import RunError
+from shardwright.store.conflicts import CONFLICT_TRIES
 from shardwright.store.session import is_ours
 from shardwright.store.tables import (
     SCHEMAS,
@@ -99,19 +100,21 @@ def _append_values(
     columns = zip(*values, strict=True)
     rows = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
     path, transaction = os.path.join(tables.root, table), transaction_of(snapshot_id, table)
-    try:
-        exists = DeltaTable.is_deltatable(path)
-        if exists and DeltaTable(path).transaction_version(transaction) is not None:
+    properties = CommitProperties(
+        custom_metadata={"userMetadata": user_metadata(snapshot_id, provenance)},
+        app_transactions=[Transaction(transaction, 1)],
+    )
+    for tries_left in reversed(range(CONFLICT_TRIES)):
+        try:
+            if not DeltaTable.is_deltatable(path):
+                # Empty, so that the rows are appended to a state that is known: two who made it with rows could both.
+                DeltaTable.create(path, schema, mode="ignore", configuration=table_properties(table))
+            # The state that is looked into is the one that is appended to: a commit in between is a conflict.
+            current = DeltaTable(path)
+            if current.transaction_version(transaction) is None:
+                write_deltalake(current, rows, mode="append", commit_properties=properties)
             return
-        write_deltalake(
-            path,
-            rows,
-            mode="append",
-            configuration=None if exists else table_properties(table),
-            commit_properties=CommitProperties(
-                custom_metadata={"userMetadata": user_metadata(snapshot_id, provenance)},
-                app_transactions=[Transaction(transaction, 1)],
-            ),
-        )
-    except DeltaError as error:
-        raise RunError(path, str(error).splitlines()[0], "Run the same command again to go on") from error
+        except DeltaError as error:
+            # Another commit may have come first.
+            if not tries_left:
+                raise RunError(path, str(error).splitlines()[0], "Run the same command again to go on") from error

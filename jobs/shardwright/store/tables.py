@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError
 from shardwright.files import absolute
+from shardwright.store.conflicts import retry_conflicts
 
 SHARDS, SAMPLES, DECISIONS = "shards", "samples", "decisions"
 EXPORTS, MANIFEST, REJECTS, SNAPSHOTS = "exports", "manifest", "rejects", "snapshots"
@@ -103,6 +104,18 @@ def tables_at(where: str | None, beside: str) -> Tables:
     return tables
 
 
+def tables_of(spark: SparkSession, manifest: Mapping[str, Any], where: str | None, output_root: str) -> Tables:
+    """Give the tables of a finished output: those that were asked for, else those that its manifest names.
+
+    Raises:
+        RequestError: There are none where they were asked for.
+    """
+    tables = tables_at(where or manifest["tables"], output_root)
+    if where and not tables.exists(spark, SNAPSHOTS):
+        raise RequestError(f"--tables {where}", "there are no tables", "Leave it out, or pass their folder")
+    return tables
+
+
 def named_tables(where: str) -> Tables:
     """Resolve the name of tables that are there: a folder or ``catalog.schema``."""
     tables = Tables(where)
@@ -133,6 +146,10 @@ def append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, proven
         rows: The columns of `SCHEMAS`, in any order; ``exports`` may bring more.
         provenance: Recorded with the commit; never holds a secret.
     """
+    retry_conflicts(lambda: _append(tables, table, rows, snapshot_id, provenance))
+
+
+def _append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, provenance: Mapping[str, Any]) -> None:
     spark = rows.sparkSession
     ours = table_schema(table)
     ordered = [*ours, *(name for name in rows.columns if name not in ours)]
