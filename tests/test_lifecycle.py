@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from pyspark.sql import Row
 
-from shardwright import export, plan
+from shardwright import commit, export, plan
 from shardwright.errors import RunError
-from shardwright.store import output, rows
+from shardwright.store import claim, output, rows
 from tests.builders import (
     read_rows,
     read_samples,
@@ -77,21 +77,20 @@ def test_an_export_that_fails_at_any_step_is_completed_by_the_same_command(
     whole = tree_bytes(tmp_path / "whole")
     steps: list[tuple[ModuleType, str, int]] = [
         (plan, "append", 1),
-        (export, "begin_output", 1),
-        (output, "write_json", 1),
+        (export, "claim_output", 1),
+        (claim, "write_new_json", 1),
         (export, "_write", 1),
-        (export, "append_rows", 1),
-        (export, "append_rows", 2),
-        (export, "finish_output", 1),
-        (output, "write_json", 2),
-        (output, "remove_folder", 1),
+        (commit, "append_rows", 1),
+        (commit, "append_rows", 2),
+        (commit, "finish_output", 1),
+        (output, "write_json", 1),
     ]
     for number, (module, name, call) in enumerate(steps):
         out = tmp_path / f"out{number}"
         with monkeypatch.context() as patched:
             patched.setattr(module, name, failing_at(call, getattr(module, name)))
             assert run("export", dataset, out, *KEEP).code == 3, (name, call)
-        assert (out / "manifest.json").exists() == (name == "remove_folder")
+        assert not (out / "manifest.json").exists()
         stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
         assert bool(stamps) == (number > 3)
         done = run("export", dataset, out, *KEEP)
@@ -150,7 +149,7 @@ def test_shards_that_a_crash_of_the_machine_spoilt_are_written_again(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(export, "append_rows", failing_at(1, rows.append_rows))
+        patched.setattr(commit, "append_rows", failing_at(1, rows.append_rows))
         assert run("export", dataset, out, *KEEP).code == 3
     whole = tree_bytes(out)
     tar = out / "00001.tar"
@@ -163,12 +162,13 @@ def test_shards_that_a_crash_of_the_machine_spoilt_are_written_again(
 def test_a_shard_that_changes_during_an_export_is_never_committed(
     run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def begin_and_touch(*words: Any) -> None:
-        output.begin_output(*words)
+    def begin_and_touch(*words: Any) -> claim.Claim:
+        claimed = claim.claim_output(*words)
         os.utime(dataset / "00001.tar")
+        return claimed
 
     with monkeypatch.context() as patched:
-        patched.setattr(export, "begin_output", begin_and_touch)
+        patched.setattr(export, "claim_output", begin_and_touch)
         done = run("export", dataset, tmp_path / "out", *KEEP)
     assert (done.code, "00001.tar: the shard changed while it was exported" in done.result["error"]) == (1, True)
     assert not (tmp_path / "out").exists()
@@ -217,7 +217,7 @@ def test_a_finished_export_whose_files_are_gone_is_not_reported_as_done(
     done = run(*words)
     assert (
         done.code,
-        "00000.parquet: the export was finished, and now the file is missing" in done.result["error"],
+        "00000.parquet: the shard was finished, and now the file is missing" in done.result["error"],
     ) == (
         1,
         True,

@@ -227,6 +227,22 @@ def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any
         return verify_output(spark, root, tables, deep=deep)
 
 
+@cli.command("clean")
+@click.argument("output")
+@click.option("--delete", is_flag=True, help="Remove them; without it they are only listed.")
+@click.option(
+    "--tables", metavar="PATH|CATALOG.SCHEMA", help="Where the Delta tables lie  [default: as the manifest says]"
+)
+@options.verb
+def clean_command(output: str, delete: bool, tables: str | None) -> dict[str, Any]:
+    """List the files in an output that verify calls orphans, and remove them with --delete."""
+    root = absolute(output)
+    with _session(root) as spark:
+        from shardwright.clean import clean_output
+
+        return clean_output(spark, root, tables, delete=delete)
+
+
 @cli.command("history")
 @click.argument("output_or_tables")
 @options.verb

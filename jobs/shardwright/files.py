@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+# What systems say that have no hard links.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EMLINK)
 _TABLE_NAME = re.compile(r"\w+\.\w+\.\w+")
 
 
@@ -136,11 +139,17 @@ def published(path: str, staging: str) -> Iterator[str]:
         path: The final name.
         staging: An existing folder on the same file system.
     """
+    with _temporary(path, staging) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _temporary(path: str, staging: str) -> Iterator[str]:
     # Twin attempts at one file must not share a temporary name.
     temporary = os.path.join(staging, f".{os.path.basename(path)}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         yield temporary
-        os.replace(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -154,15 +163,63 @@ def read_json(path: str) -> Any | None:
         return None
 
 
-def write_json(path: str, value: object) -> None:
-    """Write a JSON file that appears complete or not at all."""
-    with published(path, os.path.dirname(path)) as temporary:
-        Path(temporary).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def write_json(path: str, value: object, staging: str | None = None) -> None:
+    """Write a JSON file that appears complete or not at all.
+
+    Args:
+        staging: As for `published`; by default the folder of the file.
+    """
+    with published(path, staging or os.path.dirname(path)) as temporary:
+        Path(temporary).write_text(_json_text(value), encoding="utf-8")
+
+
+def write_new_json(path: str, value: object) -> bool:
+    """Write a JSON file unless one is there, and tell whether it was: of several who try at once, one succeeds."""
+    with _temporary(path, os.path.dirname(path)) as temporary:
+        Path(temporary).write_text(_json_text(value), encoding="utf-8")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _write_exclusively(path, value)
+    return True
+
+
+def _write_exclusively(path: str, value: object) -> bool:
+    """Do the same where there are no links, as on most mounted object stores; a crash may leave it cut short."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(_json_text(value))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def remove_folder(path: str) -> None:
     """Remove a folder and what is in it; none is fine."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_empty_folders(path: str) -> None:
+    """Remove a folder and those in it, as far as they hold no file; none is fine."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a folder and what is in it; none is fine."""
+    remove_folder(path)
+    # A folder that someone else removes at the same time may be there still.
+    with suppress(FileNotFoundError, IsADirectoryError):
+        os.unlink(path)
 
 
 def free_bytes(path: str) -> int:

@@ -26,10 +26,10 @@ from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.format.names import position_digits, shard_name
 from shardwright.frames.columns import column
 from shardwright.reporting import log
-from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, list_strays, read_output
+from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, list_strays, read_finished
 from shardwright.store.rows import read_rows
 from shardwright.store.session import run_errors, task_count
-from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_at
+from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_of
 from shardwright.store.types import spark_schema
 from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, check_shards, list_keys
 from shardwright.tasks.check_rows import KEY_COLUMNS, MEMBER_COLUMNS, check_rows
@@ -55,11 +55,9 @@ def verify_output(
     started = time.time()
     if deep and find_spec("webdataset") is None:
         raise RequestError("verify --deep", "webdataset is not installed", "Install shardwright[verify]")
-    manifest = _read_manifest(output_root)
-    tables = tables_at(tables_option or manifest["tables"], output_root)
+    manifest = read_finished(output_root)
+    tables = tables_of(spark, manifest, tables_option, output_root)
     has_tables = tables.exists(spark, SNAPSHOTS)
-    if tables_option and not has_tables:
-        raise RequestError(f"--tables {tables_option}", "there are no tables", "Leave it out, or pass their folder")
     job = _check_job(output_root, manifest, deep=deep)
     problems = [*_check_folder(output_root, job), *_check_own_laws(manifest)]
     count = len(job.shards)
@@ -89,20 +87,6 @@ def verify_output(
         "problems": 0,
         "seconds": round(time.time() - started, 1),
     }
-
-
-def _read_manifest(output_root: str) -> dict[str, Any]:
-    if not os.path.isdir(output_root):
-        raise RequestError(output_root, "no such folder", "Pass the output of an export")
-    state = read_output(output_root)
-    if state.manifest:
-        return state.manifest
-    if state.plan:
-        raise RequestError(
-            output_root, "the export in it is not finished", "Run the same export again: it goes on where it stopped"
-        )
-    remedy = "Pass the output of an export; where only this file is lost, the same export again writes it anew"
-    raise RequestError(output_root, f"there is no {MANIFEST_NAME}", remedy)
 
 
 def _check_folder(output_root: str, job: CheckJob) -> Iterator[Problem]:

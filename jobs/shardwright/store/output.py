@@ -1,7 +1,7 @@
 """An output folder: whose it is, what is finished in it, how it is published.
 
 While an export is under way its folder holds ``.shardwright/plan.json``; when it is committed the
-folder holds ``manifest.json`` instead.
+folder holds ``manifest.json`` instead. `claim` says who writes to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from shardwright.store.tables import MANIFEST, table_schema
 
 MANIFEST_NAME = "manifest.json"
 _STAGING_NAME = ".shardwright"
-_PLAN_NAME = "plan.json"
+PLAN_NAME, ATTEMPT_NAME = "plan.json", "attempt.json"
+_PLAN_KEYS = {"snapshot_id", "settings", "inputs", "kept", "columns"}
 # What `manifest.json` says of a shard.
 SHARD_FIELDS = tuple(name for name in table_schema(MANIFEST) if name not in ("snapshot_id", "shard_id", "path"))
 # Names that a loader would take for a shard, and those that copying tools give to files they have not finished.
@@ -56,12 +57,41 @@ def read_output(output_root: str) -> OutputState:
         if os.path.lexists(output_root):
             raise RequestError(output_root, "it is no folder", "Pass an empty or a new folder")
         return OutputState(None, None, is_empty=True)
-    plan = None
+    is_empty = not set(os.listdir(output_root)) - {_STAGING_NAME}
+    return OutputState(_read_manifest(output_root), read_plan(output_root), is_empty)
+
+
+def read_plan(output_root: str) -> dict[str, Any] | None:
+    """Give the plan of the export that is under way; None where there is none."""
     # A plan that a crash of the machine cut short explains nothing.
     with suppress(ValueError):
-        found = read_json(os.path.join(staging_folder(output_root), _PLAN_NAME))
-        plan = found if isinstance(found, dict) and found.keys() >= {"settings", "inputs", "kept", "columns"} else None
-    return OutputState(_read_manifest(output_root), plan, not set(os.listdir(output_root)) - {_STAGING_NAME})
+        found = read_json(os.path.join(staging_folder(output_root), PLAN_NAME))
+        return found if isinstance(found, dict) and found.keys() >= _PLAN_KEYS else None
+    return None
+
+
+def read_finished(output_root: str) -> dict[str, Any]:
+    """Give the manifest of a finished export.
+
+    Raises:
+        RequestError: There is none at this path.
+    """
+    if not os.path.isdir(output_root):
+        raise RequestError(output_root, "no such folder", "Pass the output of an export")
+    state = read_output(output_root)
+    if state.manifest:
+        return state.manifest
+    if state.plan:
+        raise RequestError(
+            output_root, "the export in it is not finished", "Run the same export again: it goes on where it stopped"
+        )
+    remedy = "Pass the output of an export; where only this file is lost, the same export again writes it anew"
+    raise RequestError(output_root, f"there is no {MANIFEST_NAME}", remedy)
+
+
+def is_output(folder: str) -> bool:
+    """Tell a folder that an export has finished or claimed."""
+    return os.path.exists(os.path.join(folder, MANIFEST_NAME)) or os.path.exists(staging_folder(folder))
 
 
 def _read_manifest(output_root: str) -> dict[str, Any] | None:
@@ -105,10 +135,10 @@ def list_strays(output_root: str, shard_names: Collection[str]) -> list[str]:
     hidden = [name for name in os.listdir(output_root) if name.startswith(".")]
     paths = [*hidden, *(os.path.relpath(file.path, output_root) for file in list_files(output_root, recursive=True))]
     ours = {f"{name}{suffix}" for name in shard_names for suffix in (".tar", ".parquet")}
-    staging = staging_folder(output_root)
-    # A crash behind the commit leaves the plan, which does no harm.
-    staged = set(os.listdir(staging)) - {_PLAN_NAME} if os.path.isdir(staging) else set()
-    strays = [os.path.join(_STAGING_NAME, name) for name in staged]
+    # A crash behind the commit leaves the plan and who carried it out, which do no harm.
+    harmless = {os.path.join(_STAGING_NAME, name) for name in (PLAN_NAME, ATTEMPT_NAME)}
+    staged = [os.path.join(folder, name) for folder, _, names in os.walk(staging_folder(output_root)) for name in names]
+    strays = [path for file in staged if (path := os.path.relpath(file, output_root)) not in harmless]
     for path in paths:
         index = _INDEX.fullmatch(path)
         of_no_shard = index is not None and os.sep not in path and index["stem"] not in shard_names
@@ -147,29 +177,37 @@ def require_same(state: OutputState, output_root: str, settings: Mapping[str, An
                 )
 
 
-def begin_output(output_root: str, plan: Mapping[str, Any]) -> None:
-    """Claim an output folder for a plan, or go on with the same plan; what attempts left behind is removed."""
-    staging = staging_folder(output_root)
-    os.makedirs(staging, exist_ok=True)
-    # The plan explains the folder's files: there is no moment at which it is missing.
-    write_json(os.path.join(staging, _PLAN_NAME), plan)
-    for name in os.listdir(staging):
-        if name != _PLAN_NAME:
-            os.unlink(os.path.join(staging, name))
+def finish_output(output_root: str, manifest: Mapping[str, Any], folder: str | None = None) -> None:
+    """Publish the manifest; the export is visible to those who have no tables.
+
+    Args:
+        folder: The attempt's own: where another run has removed it, nothing is published. Without one the manifest is
+            of an export that was committed before.
+    """
+    if folder is None:
+        folder = os.path.join(staging_folder(output_root), os.urandom(8).hex())
+        os.makedirs(folder)
+    write_json(os.path.join(output_root, MANIFEST_NAME), manifest, folder)
+    forget_attempts(output_root)
 
 
-def finish_output(output_root: str, manifest: Mapping[str, Any]) -> None:
-    """Publish the manifest; the export is visible to those who have no tables."""
-    write_json(os.path.join(output_root, MANIFEST_NAME), manifest)
+def forget_attempts(output_root: str) -> None:
+    """Remove the plan of an export and what its attempts left."""
     remove_folder(staging_folder(output_root))
 
 
-def discard_output(output_root: str) -> None:
-    """Remove what an export wrote that can never be finished; files of others stay."""
-    # First what tasks that still run write to: after this none of them can publish.
-    remove_folder(staging_folder(output_root))
+def discard_output(output_root: str, folder: str) -> None:
+    """Remove what an export wrote that can never be finished; files of others stay.
+
+    Args:
+        folder: The attempt's own.
+    """
+    # First what tasks that still run write to: after this none of them can publish. The plan goes last, so that
+    # whoever finds the folder half removed knows what it is.
+    remove_folder(folder)
     for file in list_files(output_root):
         if file.path.endswith((".tar", ".parquet")):
             os.unlink(file.path)
+    forget_attempts(output_root)
     if not os.listdir(output_root):
         os.rmdir(output_root)
