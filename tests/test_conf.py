@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from shardwright.store.session import spark_properties
+from shardwright.store.local import spark_properties
 
 _CONF = Path(str(resources.files("shardwright") / "conf"))
 _FILES = sorted(path.name for path in _CONF.glob("*.conf"))

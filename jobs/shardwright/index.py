@@ -21,7 +21,7 @@ from shardwright.rejects import Rejects
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
 from shardwright.store.rows import append_rows, find_snapshot, read_rows
-from shardwright.store.session import task_count
+from shardwright.store.session import in_memory, task_count
 from shardwright.store.tables import (
     REJECTS,
     SAMPLES,
@@ -137,8 +137,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     fresh = {shard.shard_index: shard.file.path for shard in dataset.shards if shard.file not in known}
     scanned = _scan(spark, fresh)
     # One pass over the headers serves the samples, the shards and the problems.
-    scanned.persist()
-    try:
+    with in_memory(scanned):
         found = scanned.filter(F.col("kind") == scan.SHARD).collect() if fresh else []
         index = _read_scan(snapshot_id, dataset, known, found, _sample_columns(scanned))
         log(f"index: scanned {len(fresh):,} of {len(dataset.shards):,} shards in {time.time() - started:.1f} s")
@@ -153,8 +152,6 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
                 storing = pool.submit(_store, spark, tables, dataset, index, started)
                 yield index._replace(wait_stored=storing.result)
                 storing.result()
-    finally:
-        scanned.unpersist()
 
 
 def _read_scan(

@@ -23,7 +23,7 @@ from shardwright.frames.columns import column
 from shardwright.index import Index
 from shardwright.metadata import Metadata
 from shardwright.store.dataset import Dataset, shard_stem
-from shardwright.store.session import run_errors, task_count
+from shardwright.store.session import in_memory, run_errors, task_count
 from shardwright.store.types import spark_schema
 from shardwright.tasks.inspect import FOUND, Images, InspectJob, inspect_samples
 
@@ -62,8 +62,7 @@ def keep_sound(settings: ExportSettings, dataset: Dataset, index: Index, decisio
         rows = rows.withColumn("new_key", _new_key(settings, dataset))
     if settings.check or _may_be_too_long(settings, dataset.dataset_root, index):
         found = _inspect(settings, decision, rows)
-        found.persist()
-        held.callback(found.unpersist)
+        held.enter_context(in_memory(found))
         with run_errors("export: inspect"):
             decision.rejects.add(found.withColumn("sample_count", F.lit(1).cast("bigint")))
         if decision.rejects.sample_count > before:

@@ -17,7 +17,7 @@ from shardwright.frames.joins import VALUE, count_entries, join_value, with_list
 from shardwright.metadata import Metadata
 from shardwright.reporting import log
 from shardwright.store.keep_lists import KeepList, empty_list, open_keep_list, read_values
-from shardwright.store.session import fit_to_rows, run_errors, task_count
+from shardwright.store.session import fit_to_rows, in_memory, run_errors, task_count
 from shardwright.store.sidecars import LISTED, with_file_path
 from shardwright.store.types import spark_schema
 from shardwright.table_join import choose_join_column, require_comparable
@@ -104,8 +104,7 @@ def mark_listed(spark: SparkSession, metadata: Metadata, listing: Listing, held:
         entries = count_entries(rows.withColumnRenamed("value", VALUE))
     fit_to_rows(spark, keep_list.entry_count)
     # Read once, and from then on Spark knows whether it is small enough to broadcast.
-    entries.persist()
-    held.callback(entries.unpersist)
+    held.enter_context(in_memory(entries))
     with run_errors("keep list"):
         (counted,) = entries.agg(F.coalesce(F.sum("entries"), F.lit(0)), F.count(VALUE)).collect()
     if not counted[0]:

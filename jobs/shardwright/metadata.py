@@ -18,7 +18,7 @@ from shardwright.format.sidecar import Receipt, SidecarColumn
 from shardwright.frames.columns import column
 from shardwright.reporting import warn
 from shardwright.store.dataset import Dataset
-from shardwright.store.session import is_repeatable, refused_by_gpu
+from shardwright.store.session import expression_text, is_repeatable, refused_by_gpu
 from shardwright.store.sidecars import FILE_PATH, LISTED, ROW_INDEX, open_sidecars, read_metadata
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"
@@ -51,7 +51,7 @@ class Metadata(NamedTuple):
     @property
     def expressions(self) -> list[str]:
         """What the frame says beyond the sidecars: part of what makes an export the same export again."""
-        return [f"{name} = {value}" for name, value in self.assigned]
+        return [f"{name} = {expression_text(value)}" for name, value in self.assigned]
 
     def with_column(self, name: str, value: Column) -> Metadata:
         """Add a column, or replace one in its place."""

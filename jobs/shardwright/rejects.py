@@ -70,7 +70,7 @@ class Rejects:
         for shard in shards:
             yield Problem(*(shard[name] for name in Problem._fields))
         if self._frames:
-            rows = reduce(DataFrame.unionByName, self._frames).filter(F.col("reason").isin(reasons))
+            rows = _together(self._frames).filter(F.col("reason").isin(reasons))
             for row in rows.orderBy("shard_path", "offset", "key").limit(_MAX_LISTED - len(shards)).collect():
                 yield Problem(row["shard_path"], *(row[name] for name in Problem._fields[1:]))
 
@@ -80,7 +80,7 @@ class Rejects:
             return
         frames = [*self._frames, self._shards_as_rows(spark)] if self._shards else self._frames
         units = [F.when(F.col("reason") == reason, unit_of(reason)) for reason in self.counts]
-        rows = reduce(DataFrame.unionByName, frames).select(
+        rows = _together(frames).select(
             F.lit(snapshot_id).alias("snapshot_id"), F.coalesce(*units).alias("unit"), *_COLUMNS
         )
         append(tables, REJECTS, rows, snapshot_id, provenance)
@@ -95,3 +95,7 @@ class Rejects:
         kinds = dict(column.split() for column in SCHEMAS[REJECTS].split(","))
         rows = small_table(spark, texts)
         return rows.select(*(F.nullif(name, F.lit("")).cast(kinds[name]).alias(name) for name in _COLUMNS))
+
+
+def _together(frames: Sequence[DataFrame]) -> DataFrame:
+    return reduce(lambda above, below: above.unionByName(below), frames)

@@ -100,8 +100,9 @@ def _write_index(source: Path, counts: Sequence[Mapping[str, Any]], folder: Path
     from shardwright.index import index_id
     from shardwright.reporting import snapshot_row
     from shardwright.store.dataset import list_dataset, sidecar_bytes
+    from shardwright.store.local import local_session
     from shardwright.store.rows import append_rows
-    from shardwright.store.session import local_session, session
+    from shardwright.store.session import session
     from shardwright.store.tables import SAMPLES, SCHEMAS, SHARDS, SNAPSHOTS, Tables, append
 
     started, tables, dataset = time.time(), Tables(str(folder)), list_dataset(str(source))

@@ -32,7 +32,8 @@ from pyspark.sql.pandas.functions import PandasUDFType, pandas_udf
 from in_python import NUMPY, PYTHON
 from report import heading, table, write_section
 from shardwright import functions
-from shardwright.store.session import fit_to_rows, local_session
+from shardwright.store.local import local_session
+from shardwright.store.session import fit_to_rows
 
 DIMENSIONS = 768
 ROWS_IN_FILE = 25_000

@@ -18,7 +18,8 @@ from pyspark.sql import SparkSession
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.export import export_dataset
 from shardwright.store.dataset import sidecar_bytes
-from shardwright.store.session import local_session, session
+from shardwright.store.local import local_session
+from shardwright.store.session import session
 
 EXPORTS = 5
 

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from shardwright.functions import EXTENSION
 from shardwright.store.jvm import delta_jars, udfs_jar
-from shardwright.store.session import spark_properties
+from shardwright.store.local import spark_properties
 
 # Of conf/rapids.conf: Spark in one process has no GPUs to share out, and would wait for them for ever.
 _OF_CLUSTERS = re.compile(r".*\.resource\.gpu\..*")

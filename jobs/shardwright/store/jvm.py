@@ -29,7 +29,7 @@ builder.config("spark.jars.packages", sys.argv[1]).config("spark.jars.ivy", sys.
 _REHEARSE = """
 import sys
 from shardwright.cli import main
-from shardwright.store.session import local_session
+from shardwright.store.local import local_session
 local_session(record_classes=sys.argv[1])
 main(["export", sys.argv[2], sys.argv[3], "--where", "score > 0.5", "--samples-per-shard", "1"])
 """

@@ -5,22 +5,20 @@ The only module that may use what Spark Connect lacks.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
-import sys
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from importlib import import_module, resources
-from pathlib import Path
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any
 from urllib.parse import unquote
 
+import pyspark
 from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
 
 from shardwright.errors import RequestError, RunError, UnreadableFileError, restored
 
@@ -36,19 +34,13 @@ _COMPILED = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryM
 _COMPILED_FROM_ROWS = 200_000
 # A task sorts its share in memory.
 _PARTITIONS, _ROWS_PER_PARTITION = "spark.sql.shuffle.partitions", 500_000
-_LEAST_DRIVER_MIB = 1024
-# As many bytes as a million narrow rows take.
-_LARGE_METADATA_BYTES = 32 << 20
-# The slow compiler is worth its time in what runs for all rows, ten times later than by default.
-_JAVA_FOR_MANY = [
-    "-XX:+UseParallelGC",
-    "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=20000",
-    "-XX:Tier4CompileThreshold=200000",
-    "-XX:Tier4BackEdgeThreshold=2000000",
-]
 _DAEMON = "shardwright.store.daemon"
-_EXTENSIONS, _UDFS = "spark.sql.extensions", "shardwright.udfs.Extensions"
+_SPARK_3 = pyspark.__version__.startswith("3.")
+# What a plan calls the time and the user, and into how many tasks it cuts a range.
+_CURRENT = re.compile(
+    r"\b(now|localtimestamp|current_(timestamp|date|time|timezone|user|database|schema|catalog))\(", re.IGNORECASE
+)
+_SPLITS = re.compile(r"\bsplits=(?:Some\()?(\d+)")
 _PYTHON_ERROR = re.compile(
     r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
 )
@@ -125,17 +117,83 @@ def _first_cause(text: str) -> str:
 
 
 def is_repeatable(frame: DataFrame) -> bool:
-    """Tell whether a frame has the same values each time it is computed; Spark Connect can't tell."""
+    """Tell whether a frame has the same values each time it is computed."""
+    classic: Any = frame
     try:
-        plans = frame._jdf.queryExecution()  # noqa: SLF001 - said nowhere else
-    except AttributeError:
-        return True
+        plans = classic._jdf.queryExecution()  # noqa: SLF001 - said nowhere else
+    except (AttributeError, PySparkException):
+        return _is_repeatable_remotely(frame)
     # Spark holds the time to be the same within one query, and an export runs several.
-    patterns = frame.sparkSession._jvm.org.apache.spark.sql.catalyst.trees.TreePattern  # type: ignore[union-attr]  # noqa: SLF001
+    patterns = classic.sparkSession._jvm.org.apache.spark.sql.catalyst.trees.TreePattern  # noqa: SLF001
     if plans.analyzed().containsPattern(patterns.CURRENT_LIKE()):
         return False
     # Optimized, a plan has lost the columns that were assigned anew; that takes time, and few need it.
     return bool(plans.analyzed().deterministic() or plans.optimizedPlan().deterministic())
+
+
+def _is_repeatable_remotely(frame: DataFrame) -> bool:
+    """Ask Spark Connect, which shows no plan: what a lateral join repeats for each row must not change between them."""
+    if _CURRENT.search(_explained(frame)):
+        return False
+    view = f"shardwright_{os.urandom(4).hex()}"
+    frame.createOrReplaceTempView(view)
+    try:
+        joined = frame.sparkSession.sql(f"SELECT 1 FROM range(2), LATERAL (SELECT * FROM {view})")
+        joined.schema  # noqa: B018 - analysed now
+    except AnalysisException as error:
+        if "NON_DETERMINISTIC_LATERAL" in str(error):
+            return False
+        raise
+    finally:
+        frame.sparkSession.catalog.dropTempView(view)
+    return True
+
+
+def _explained(frame: DataFrame) -> str:
+    """Give a frame's plans as text; no job runs."""
+    with redirect_stdout(io.StringIO()) as text:
+        frame.explain(extended=True)
+    return text.getvalue()
+
+
+def expression_text(value: Column) -> str:
+    """Write an expression so that two which differ are written differently."""
+    tree: Any = value
+    if hasattr(tree, "_jc"):
+        # Before Spark 4 a column's own text has no quotes around text: "b" reads like the column b.
+        return str(tree._jc.expr().sql()) if _SPARK_3 else str(value)  # noqa: SLF001 - said nowhere else
+    session: Any = SparkSession.getActiveSession()
+    message = tree._expr.to_plan(session.client)  # noqa: SLF001
+    _forget_places(message)
+    return " ".join(str(message).split())
+
+
+def _forget_places(message: Any) -> None:
+    """Take out of a message of Spark Connect what differs between runs: places in source files, numbers of frames."""
+    for field, value in message.ListFields():
+        if field.name in ("common", "plan_id"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            is_many = not hasattr(value, "ListFields")
+            for inner in value if is_many else (value,):
+                if hasattr(inner, "ListFields"):
+                    _forget_places(inner)
+
+
+@contextmanager
+def in_memory(frame: DataFrame) -> Iterator[None]:
+    """Keep a frame's rows while several jobs read them; where that is refused, each job computes them anew."""
+    try:
+        frame.persist()
+    except (PySparkException, Py4JError) as error:
+        if "PERSIST" not in str(error):
+            raise
+        yield  # serverless compute
+        return
+    try:
+        yield
+    finally:
+        frame.unpersist()
 
 
 def is_ours(spark: SparkSession) -> bool:
@@ -180,7 +238,8 @@ def task_count(spark: SparkSession, shard_count: int, per_core: int = 4) -> int:
     try:
         cores = spark.sparkContext.defaultParallelism
     except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
-        cores = 50
+        found = _SPLITS.search(_explained(spark.range(2**30)))
+        cores = int(found[1]) if found else 50
     return max(1, min(shard_count, per_core * cores))
 
 
@@ -209,63 +268,9 @@ def _current_session(metadata_bytes: int = 0) -> SparkSession:
         or "SPARK_REMOTE" in os.environ
     ):
         return SparkSession.builder.getOrCreate()
+    from shardwright.store.local import local_session  # not needed where the cluster brings Delta
+
     return local_session(metadata_bytes)
-
-
-def local_session(metadata_bytes: int = 0, record_classes: str | None = None) -> SparkSession:
-    """Start Spark on this machine with ``conf/local.conf``, the interpreter of this process and Delta from disk.
-
-    Args:
-        metadata_bytes: How large the sidecars are that it is for.
-        record_classes: Where the JVM is to archive the classes that it loaded, when it ends.
-    """
-    from shardwright.store.jvm import class_archive, delta_jars, udfs_jar  # not needed where the cluster brings Delta
-
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # Spark asks for pandas once it hands Arrow to Python: load it while the JVM starts.
-    for module in ("pandas", "deltalake"):
-        threading.Thread(target=import_module, args=(module,), daemon=True).start()
-    # The script that starts the JVM asks another JVM for its command.
-    os.environ.setdefault("SPARK_LAUNCHER_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-    conf = resources.files("shardwright") / "conf"
-    builder = SparkSession.builder.master("local[*]").appName("shardwright")
-    for name in ("spark.conf", "local.conf"):
-        for key, value in spark_properties((conf / name).read_text(encoding="utf-8")):
-            builder = builder.config(key, value)
-            # Not on the class path, which the archive of classes was recorded for.
-            if key == _EXTENSIONS and (jar := udfs_jar()):
-                builder = builder.config(key, f"{value},{_UDFS}").config("spark.jars", jar)
-    # Most local runs last seconds: the quick compiler and the simplest collector take a quarter off a cold one, and
-    # from a million samples on they take twice the time.
-    is_large = metadata_bytes >= _LARGE_METADATA_BYTES
-    java = [*_JAVA_FOR_MANY] if is_large else ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    java += [f"-Xms{_LEAST_DRIVER_MIB}m", "-XX:MetaspaceSize=256m", "-Xlog:disable", "-Xlog:all=error:stderr"]
-    java.append(f"-Dlog4j2.configurationFile={Path(str(conf / 'log4j2.properties')).as_uri()}")
-    if record_classes:
-        java.append(f"-XX:ArchiveClassesAtExit={record_classes}")
-    elif class_archive().exists():
-        java.append(f"-XX:SharedArchiveFile={class_archive()}")
-    builder = builder.config("spark.driver.extraJavaOptions", " ".join(java))
-    # Nothing of Spark's own shall appear in the folder that the user stands in.
-    builder = builder.config("spark.sql.warehouse.dir", os.path.join(tempfile.gettempdir(), "shardwright-warehouse"))
-    builder = builder.config("spark.driver.memory", f"{_driver_memory_mib()}m")
-    builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars()))
-    return builder.getOrCreate()
-
-
-def spark_properties(text: str) -> Iterator[tuple[str, str]]:
-    """Read the settings of a Spark properties file."""
-    for line in text.splitlines():
-        setting = line.strip()
-        if setting and not setting.startswith("#"):
-            name, value = setting.split(None, 1)
-            yield name, value
-
-
-def _driver_memory_mib() -> int:
-    """Give the driver a quarter of the machine, 1 to 16 GiB; Python workers and the page cache need the rest."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(_LEAST_DRIVER_MIB, min(16 * 1024, machine // 4 // 2**20))
 
 
 def _require_delta(spark: SparkSession) -> None:

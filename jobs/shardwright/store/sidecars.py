@@ -149,7 +149,7 @@ def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars, *, placed:
     frames = [frame.withColumn(FILE_PATH, file_path(frame)) for frame in frames]
     if placed:
         frames = [frame.withColumn(ROW_INDEX, F.col("_metadata.row_index")) for frame in frames]
-    return reduce(DataFrame.unionByName, frames)
+    return reduce(lambda above, below: above.unionByName(below), frames)
 
 
 def with_file_path(frame: DataFrame) -> DataFrame:
