@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
+.PHONY: setup demo test test-stores proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
 
 setup:
 	@bash scripts/setup.sh
@@ -9,6 +9,12 @@ demo: setup
 
 test: setup
 	@.venv/bin/python -m pytest
+
+# What needs an S3 server, which runs on this machine; with it `make test` runs these too.
+test-stores: setup
+	@scripts/versitygw.sh >/dev/null
+	@.venv/bin/python -m shardwright.store.jvm s3
+	@.venv/bin/python -m pytest -m stores
 
 lint: setup
 	@.venv/bin/ruff format --check

@@ -12,8 +12,11 @@ from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from shardwright.cli import main
-from shardwright.store.session import session
+from shardwright.store.session import local_session, session
 from tests.builders import write_dataset
+from tests.stores import bucket, s3_server, store_kinds
+
+__all__ = ["bucket", "s3_server"]
 
 # The same examples everywhere, and no deadline: other work on the machine fails no test.
 settings.load_profile("ci")
@@ -43,6 +46,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{number:2d} {outcome}: {what}")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs Spark to read a store where it can't."""
+    if item.get_closest_marker("stores") and item.get_closest_marker("spark") and not store_kinds():
+        pytest.skip("Spark can't read S3 here: `make test-stores` fetches what it takes")
+
+
 class Outcome(NamedTuple):
     """What a command did: its exit code, its JSON result, what it wrote to stderr."""
 
@@ -53,7 +62,8 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """The session that the command line starts on one machine."""
+    """The session that the command line starts on one machine; it reads stores where all that this takes is there."""
+    local_session(stores=store_kinds())
     with session() as active:
         yield active
     active.stop()

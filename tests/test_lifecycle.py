@@ -170,9 +170,21 @@ def test_a_shard_that_changes_during_an_export_is_never_committed(
     with monkeypatch.context() as patched:
         patched.setattr(export, "claim_output", begin_and_touch)
         done = run("export", dataset, tmp_path / "out", *KEEP)
-    assert (done.code, "00001.tar: the shard changed while it was exported" in done.result["error"]) == (1, True)
+    assert (done.code, "00001.tar: it changed since it was listed" in done.result["error"]) == (1, True)
     assert not (tmp_path / "out").exists()
     assert run("history", tmp_path / "out_tables").code == 2
+
+
+def test_a_shard_of_the_same_size_and_time_as_the_one_before_is_scanned_again(run: Run, dataset: Path) -> None:
+    shard = dataset / "00001.tar"
+    assert run("index", dataset).result["scanned_shards"] == 3
+    status, data = shard.stat(), shard.read_bytes()
+    other = shard.with_suffix(".new")
+    other.write_bytes(data.replace(b"caption of 000010003", b"caption of 000010033"))
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(shard)
+    assert (shard.stat().st_size, shard.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert run("index", dataset).result["scanned_shards"] == 1
 
 
 def test_an_unchanged_shard_is_not_scanned_twice(run: Run, dataset: Path) -> None:

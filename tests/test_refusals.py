@@ -81,7 +81,9 @@ def test_wrong_places_exit_2(run: Run, dataset: Path, tmp_path: Path) -> None:
         (dataset, dataset, "the output is the input or lies inside it"),
         (dataset, dataset / "inside", "the output is the input or lies inside it"),
         (dataset, tmp_path / "full", "the output folder is not empty"),
-        (dataset, "s3://bucket/out", "only local paths"),
+        (dataset, "ftp://host/out", "no store is known as 'ftp://'"),
+        (dataset, "https://host/out", "web servers are only read from"),
+        (dataset, "s3://bucket", "it is a whole bucket"),
     ]:
         done = run("export", source, output, "--where", "true")
         assert (done.code, message in done.result["error"]) == (2, True), done.result

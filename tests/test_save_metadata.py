@@ -214,7 +214,7 @@ def test_what_can_not_be_saved_is_refused_and_nothing_is_written(run: Run, tmp_p
         (tmp_path / "meta", wrong_columns, r"it is the text 'caption'. Pass a list, \['caption'\]"),
         (tmp_path / "full", None, r"the folder holds other files \(theirs.parquet\)"),
         (root, None, "it is the dataset itself. Leave the path out"),
-        ("s3://bucket/meta", None, "only local paths"),
+        ("https://host/meta", None, "web servers are only read from"),
     ]:
         with pytest.raises(RequestError, match=message):
             dataset.save_metadata(path, columns)

@@ -10,7 +10,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from shardwright.errors import DataError
-from shardwright.files import remove_empty_folders
+from shardwright.files import describe, remove_empty_folders, remove_files
+from shardwright.locations import is_url
 from shardwright.reporting import log
 from shardwright.store.output import is_output, list_strays, read_finished, staging_folder
 from shardwright.store.rows import find_snapshot, read_rows
@@ -40,10 +41,10 @@ def clean_output(
             raise DataError(output_root, found, "See what verify says. Nothing was removed.")
         names |= {row["shard_name"] for row in read_rows(spark, tables, MANIFEST, snapshot_id=snapshot_id)}
     orphans = list(_only_own(output_root, list_strays(output_root, names)))
-    sizes = [os.lstat(os.path.join(output_root, path)).st_size for path in orphans]
+    found = [describe(os.path.join(output_root, path)) for path in orphans]
+    sizes = [file.size_bytes if file else 0 for file in found]  # a link that leads nowhere has none
     if delete:
-        for path in orphans:
-            os.unlink(os.path.join(output_root, path))
+        remove_files(os.path.join(output_root, path) for path in orphans)
         remove_empty_folders(staging_folder(output_root))
         log(f"clean: removed {len(orphans):,} files, {sum(sizes):,} bytes")
     elif orphans:
@@ -61,13 +62,14 @@ def clean_output(
 
 def _only_own(output_root: str, paths: Iterable[str]) -> Iterable[str]:
     """Leave out what lies in another output, or elsewhere through a link to a folder."""
-    root = os.path.realpath(output_root)
+    root = output_root if is_url(output_root) else os.path.realpath(output_root)
     for path in paths:
         folder = os.path.dirname(path)
         above = [folder]
         while above[-1]:
             above.append(os.path.dirname(above[-1]))
-        is_linked = os.path.realpath(os.path.join(output_root, folder)) != os.path.join(root, folder).rstrip(os.sep)
+        place = os.path.join(output_root, folder)
+        is_linked = not is_url(root) and os.path.realpath(place) != os.path.join(root, folder).rstrip(os.sep)
         if is_linked or any(is_output(os.path.join(output_root, inner)) for inner in above[:-1]):
             log(f"clean: {path} is left: it lies in another output, or behind a link")
         else:

@@ -19,6 +19,7 @@ from shardwright import options
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.errors import RequestError, RunError, ShardwrightError
 from shardwright.files import absolute, table_or_path
+from shardwright.locations import without_secrets
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,10 +37,19 @@ class _Interrupted(BaseException):
         self.exit_code = 128 + signal_number
 
 
+class _WithoutSecrets(logging.Formatter):
+    """Lines of the log, tracebacks included, in which no secret stands."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 data, 2 request, 3 run, 130 and 143 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_WithoutSecrets("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("shardwright").setLevel(logging.INFO)
     _stop_on_signals()
     as_json = "--json" in words
@@ -89,8 +99,8 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 
 @contextmanager
-def _session(dataset: str = "") -> Iterator[SparkSession]:
-    """Give a session fit for a dataset's metadata; Ctrl-C goes on meaning what it means here."""
+def _session(dataset: str = "", *others: str | None) -> Iterator[SparkSession]:
+    """Give a session fit for a dataset's metadata and all places; Ctrl-C goes on meaning what it means here."""
     # A JVM that is interrupted while it starts would live on: what comes in meanwhile is heard once it has started.
     heard: list[int] = []
     for number in _SIGNALS:
@@ -99,9 +109,10 @@ def _session(dataset: str = "") -> Iterator[SparkSession]:
     from shardwright.store.dataset import sidecar_bytes
     from shardwright.store.session import session, starting_session
 
-    with starting_session(sidecar_bytes(dataset)) as starting:
+    places = (dataset, *others)
+    with starting_session(sidecar_bytes(dataset), places) as starting:
         import_module("shardwright.export")
-    with session(starting.result()) as spark:
+    with session(starting.result(), places) as spark:
         _stop_on_signals()
         if heard:
             raise _Interrupted(heard[0])
@@ -111,6 +122,7 @@ def _session(dataset: str = "") -> Iterator[SparkSession]:
 def _fail(
     message: str, code: int, as_json: bool, *, usage: click.ClickException | None = None, problems: Sequence[Any] = ()
 ) -> int:
+    message = without_secrets(message)
     if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code, "problems": problems}))
     if usage is not None:
@@ -133,7 +145,7 @@ def cli() -> None:
 def index_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Read every tar's headers and remember where each sample lies."""
     source = SourceSettings(absolute(dataset), **words)
-    with _session(source.dataset) as spark:
+    with _session(source.dataset, source.tables) as spark:
         from shardwright.index import index_dataset
 
         return index_dataset(spark, source)
@@ -150,7 +162,7 @@ def filter_command(dataset: str, **words: Any) -> dict[str, Any]:
     """Store which samples stay and why the others do not; copy nothing."""
     selection = _selection(words)
     source = SourceSettings(absolute(dataset), **words)
-    with _session(source.dataset) as spark:
+    with _session(source.dataset, source.tables, source.metadata, selection.keep_list) as spark:
         from shardwright.filter import filter_dataset
 
         return filter_dataset(spark, source, selection)
@@ -205,7 +217,7 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
         )
     names = [name.strip() for name in columns.split(",")] if columns else None
     source = SourceSettings(absolute(dataset), **words)
-    with _session(source.dataset) as spark:
+    with _session(source.dataset, source.tables, path) as spark:
         from shardwright.save_metadata import save_metadata
 
         return save_metadata(spark, source, absolute(path), names)
@@ -221,7 +233,7 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
     root = absolute(output)
-    with _session(root) as spark:
+    with _session(root, tables) as spark:
         from shardwright.verify import verify_output
 
         return verify_output(spark, root, tables, deep=deep)
@@ -248,7 +260,7 @@ def clean_command(output: str, delete: bool, tables: str | None) -> dict[str, An
 @options.verb
 def history_command(output_or_tables: str) -> dict[str, Any]:
     """List the committed snapshots, newest first."""
-    with _session() as spark:
+    with _session("", output_or_tables) as spark:
         from shardwright.history import list_history
 
         return list_history(spark, output_or_tables)
@@ -258,7 +270,8 @@ def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:
     source_words = {name: words.pop(name) for name in _SOURCE_WORDS if name in words}
     source = SourceSettings(absolute(words.pop("dataset")), **source_words)
     settings = ExportSettings(source, absolute(words.pop("output")), selection, **words)
-    with _session(source.dataset) as spark:
+    places = (settings.output, source.tables, source.metadata, selection.keep_list)
+    with _session(source.dataset, *places) as spark:
         from shardwright.export import export_dataset
 
         return export_dataset(spark, settings)

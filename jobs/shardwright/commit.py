@@ -15,7 +15,8 @@ from typing import Any
 
 from pyspark.sql import Row, SparkSession
 
-from shardwright.errors import CountsError, DataError
+from shardwright.errors import ChangedError, CountsError, DataError
+from shardwright.files import describe
 from shardwright.plan import Request
 from shardwright.reporting import snapshot_row
 from shardwright.store.claim import Claim
@@ -62,7 +63,8 @@ def require_files(output_root: str, shards: Iterable[Mapping[str, Any]]) -> None
     for shard in shards:
         for suffix, size in ((".tar", shard["shard_bytes"]), (".parquet", shard["sidecar_bytes"])):
             path = os.path.join(output_root, f"{shard['shard_name']}{suffix}")
-            found = os.path.getsize(path) if os.path.exists(path) else None
+            file = describe(path)
+            found = file and file.size_bytes
             if found != size:
                 state = "missing" if found is None else f"of {found:,} bytes, not {size:,}"
                 remedy = "Remove the folder and run the same command again, or see what verify says"
@@ -88,7 +90,7 @@ def _require_unchanged(request: Request, claim: Claim) -> None:
     """Refuse to commit what was read from files that changed meanwhile.
 
     Raises:
-        DataError: Nothing that was written can be kept.
+        ChangedError: Nothing that was written can be kept.
     """
     now = list_dataset(request.dataset.dataset_root, recursive=request.settings.source.recursive)
     if now.shards != request.dataset.shards:
@@ -96,8 +98,7 @@ def _require_unchanged(request: Request, claim: Claim) -> None:
         place = next((before or found).file.path for before, found in pairs if before != found)
         claim.require()
         discard_output(request.output_root, claim.folder)
-        remedy = "Run the command again when nothing writes there. Nothing was committed."
-        raise DataError(place, "the shard changed while it was exported", remedy)
+        raise ChangedError(place)
 
 
 def _store(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from shardwright import locations
 from shardwright.config import (
     Check,
     ExportSettings,
@@ -93,13 +95,29 @@ class ImageTextPairDataset:
         NVIDIA NeMo Curator up to 0.9, whose calls run unchanged; what its files got wrong is right here.
     """
 
-    def __init__(self, spark: SparkSession | None, source: SourceSettings) -> None:
+    def __init__(
+        self, spark: SparkSession | None, source: SourceSettings, options: Mapping[str, str] | None = None
+    ) -> None:
         self._spark = spark
         self._source = source
+        self._options = options or {}
         self.path = source.dataset
-        with session(spark) as active:
+        with self._session() as active:
             self.metadata = MetadataView(self._load(active))
         self.id_col = self.metadata.source.id_col
+
+    @contextmanager
+    def _session(self, *others: str | None) -> Iterator[SparkSession]:
+        """Give a session that reaches the dataset and other places."""
+        with (
+            locations.storage_options(self._options),
+            session(self._spark, (self._source.dataset, self._source.tables, *others)) as spark,
+        ):
+            yield spark
+
+    def _absolute(self, path: str | os.PathLike[str]) -> str:
+        with locations.storage_options(self._options):
+            return absolute(path)
 
     def _load(self, spark: SparkSession) -> Metadata:
         dataset = list_dataset(self.path, recursive=self._source.recursive)
@@ -116,6 +134,7 @@ class ImageTextPairDataset:
         unmatched_rows: UnmatchedRows = "fail",
         unmatched_samples: UnmatchedSamples = "fail",
         on_bad: OnBad = "fail",
+        storage_options: Mapping[str, str] | None = None,
         spark: SparkSession | None = None,
     ) -> ImageTextPairDataset:
         """Open the dataset in a folder.
@@ -125,10 +144,14 @@ class ImageTextPairDataset:
             id_col: The sidecars' column that holds the key; by default ``key``, or ``id`` when only that is there.
             tables: Where the Delta tables lie; by default beside the data.
             on_bad: ``fail`` lists everything that is wrong, ``quarantine`` sets it aside and exports the rest.
+            storage_options: How stores are reached, as ``--storage-option`` has it.
             spark: The session to use; by default the active one, or a new one on this machine.
         """
-        source = SourceSettings(absolute(path), tables, id_col, recursive, unmatched_rows, unmatched_samples, on_bad)
-        return cls(spark, source)
+        options = storage_options or {}
+        with locations.storage_options(options):
+            root = absolute(path)
+        source = SourceSettings(root, tables, id_col, recursive, unmatched_rows, unmatched_samples, on_bad)
+        return cls(spark, source, options)
 
     def save_metadata(
         self, path: str | os.PathLike[str] | None = None, columns: Sequence[str] | None = None
@@ -143,8 +166,8 @@ class ImageTextPairDataset:
         Returns:
             Counts, as ``shardwright save-metadata --json`` prints them.
         """
-        with session(self._spark) as spark:
-            target = None if path is None else absolute(path)
+        target = None if path is None else self._absolute(path)
+        with self._session(target) as spark:
             if target is None and columns is not None:
                 self._require_unsaved_stand(spark, columns)
             result = save_metadata(spark, self._source, target, columns, self.metadata.source)
@@ -217,7 +240,7 @@ class ImageTextPairDataset:
             raise RequestError("check", f"it is the text {check!r}", f"Pass a list, [{check!r}]")
         settings = ExportSettings(
             self._source,
-            absolute(path),
+            self._absolute(path),
             Selection(filter_column=filter_column),
             samples_per_shard=samples_per_shard,
             shard_digits=max_shards,
@@ -231,5 +254,5 @@ class ImageTextPairDataset:
             allow_empty=allow_empty,
             dry_run=dry_run,
         )
-        with session(self._spark) as spark:
+        with self._session(settings.output) as spark:
             return export_dataset(spark, settings, self.metadata.source)

@@ -6,6 +6,7 @@
     ├── RequestError   2  the request was wrong: whoever typed it changes the command or the job file
     │   └── ColumnsError     columns that differ between sidecars beyond what one type can hold
     ├── DataError      1  the data failed a check: whoever owns the dataset repairs it, or sets it aside
+    │   ├── ChangedError     a file is not the one that was listed
     │   ├── ProblemsError    problems found in shards or sidecars, each with its place
     │   └── CountsError      two counts that must be equal are not; nothing was committed
     └── RunError       3  storage or Spark failed while running: whoever runs the job tries again
@@ -156,6 +157,14 @@ class DataError(ShardwrightError):
         super().__init__(f"{where}: {found}. {remedy}")
 
 
+class ChangedError(DataError):
+    """A file changed while it was needed as it was."""
+
+    def __init__(self, path: str) -> None:
+        remedy = "Run the command again when nothing writes there: it indexes the shard anew. Nothing was committed."
+        Exception.__init__(self, f"{path}: it changed since it was listed. {remedy}")
+
+
 class ProblemsError(DataError):
     """Problems found in one pass over a dataset or an output, listed by place."""
 
@@ -225,7 +234,8 @@ def restored(text: str) -> ShardwrightError | None:
     match = _IN_TRACEBACK.search(text)
     if match is None:
         return None
-    error_class = {"DataError": DataError, "RequestError": RequestError}.get(match["name"], RunError)
+    known = (DataError, ChangedError, RequestError)
+    error_class = {each.__name__: each for each in known}.get(match["name"], RunError)
     error = error_class.__new__(error_class)
     Exception.__init__(error, match["message"].strip())
     return error

@@ -31,7 +31,7 @@ from shardwright.store.output import (
 from shardwright.store.rows import find_snapshot
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS
-from shardwright.store.types import spark_schema
+from shardwright.store.types import in_tasks
 from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
 # Enough for a core that is done to find another, and each large enough for its start, some hundredths of a second, not
@@ -144,6 +144,9 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any], claim
         columns=sidecar_columns(settings, request.metadata, plan["columns"]),
         source_key_col=settings.source_key_col,
         source_shard_col=settings.source_shard_col,
+        sources={
+            shard.file.path[len(request.dataset.dataset_root) + 1 :]: shard.file for shard in request.dataset.shards
+        },
     )
     needed = {column.source for column in job.columns}
     pointers = ["shard_id", "position", "key", "source_shard", "member_exts", "payload_offsets", "payload_bytes"]
@@ -158,7 +161,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any], claim
             run_errors("export: write"),
             progress("export", plan["shard_count"], lambda: count_shards(request.output_root)),
         ):
-            shards = rows.mapInArrow(partial(write_shards, job=job), spark_schema(WRITTEN)).collect()
+            shards = in_tasks(rows, partial(write_shards, job=job), WRITTEN).collect()
     except DataError:
         # The data will not change by itself: nothing of this export can be kept.
         claim.require()

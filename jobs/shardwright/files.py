@@ -1,4 +1,7 @@
-"""Files by path: list, read ranges, publish under the final name."""
+"""Files by path: list, read ranges, publish under the final name; on file systems, and in stores by `object_files`.
+
+Files of file systems are read and written directly: a path leads to a store only where it holds ``://``.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from shardwright import object_store
 from shardwright.errors import RequestError
+from shardwright.local_files import NewFile, OpenFile, file_info, walk
+from shardwright.locations import FileInfo, canonical, is_url, key_of, scheme_of
+from shardwright.object_files import Forwards, StoreFile, Stream, Upload, read_through
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,32 +29,28 @@ if TYPE_CHECKING:
 # What systems say that have no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EMLINK)
 _TABLE_NAME = re.compile(r"\w+\.\w+\.\w+")
+_READ_BYTES = 1 << 20
+# What is being written: a path that gets its final name later, or an upload.
+Target = str | Upload
 
 
-class FileInfo(NamedTuple):
-    """A file as a listing shows it; size and time together tell whether it changed."""
+class Ranges(Protocol):
+    """A file open for reads at any place."""
 
     path: str
     size_bytes: int
-    modified_ns: int
 
-    @property
-    def is_file(self) -> bool:
-        """Whether it can be read: a link that leads nowhere has no size."""
-        return self.size_bytes >= 0
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read a range; fewer bytes only where the file ends."""
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Give the absolute path without links resolved; object stores are refused until they are supported."""
-    text = os.fspath(path)
-    if "://" in text and not text.startswith("file://"):
-        raise RequestError(
-            text, "only local paths can be read and written by this version", "Mount or copy the dataset."
-        )
-    try:
-        return os.path.abspath(Path(text.removeprefix("file://")).expanduser())
-    except RuntimeError:
-        raise RequestError(text, "there is no such user", "Write the path out") from None
+    """Give the one spelling of a path, see `locations`."""
+    return canonical(path)
 
 
 def table_or_path(text: str) -> str:
@@ -59,86 +63,143 @@ def is_table_name(text: str) -> bool:
     return _TABLE_NAME.fullmatch(text) is not None
 
 
+def is_folder(path: str) -> bool:
+    """Tell whether there is a folder; in a store one is there as long as something is in it."""
+    return next(object_store.list_objects(path), None) is not None if is_url(path) else os.path.isdir(path)
+
+
+def is_file(path: str) -> bool:
+    """Tell whether there is a regular file, or a link to one."""
+    return object_store.describe(path) is not None if is_url(path) else os.path.isfile(path)
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is anything at a path."""
+    return is_file(path) or is_folder(path) if is_url(path) else os.path.lexists(path)
+
+
+def describe(path: str) -> FileInfo | None:
+    """Look at a file; None where there is none."""
+    if is_url(path):
+        return object_store.describe(path)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = os.stat(path)
+        return file_info(path, status) if stat.S_ISREG(status.st_mode) else None
+    return None
+
+
+def size_of(path: str) -> int:
+    """Give a file's size.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    return StoreFile(path).size_bytes if is_url(path) else os.path.getsize(path)
+
+
+def list_names(folder: str) -> list[str]:
+    """List the names of files and folders in a folder, hidden ones too; none where there is no folder."""
+    if is_url(folder):
+        return object_store.list_names(folder)
+    with suppress(FileNotFoundError):
+        return os.listdir(folder)
+    return []
+
+
+def list_paths(folder: str) -> list[str]:
+    """List the paths of all files below a folder, hidden ones too; none where there is no folder."""
+    if is_url(folder):
+        return [file.path for file in object_store.list_objects(folder)]
+    return [os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names]
+
+
 def list_files(root: str, *, recursive: bool = False) -> list[FileInfo]:
     """List the files under a folder, ordered by relative path as UTF-8 bytes; hidden names are left out.
 
     A link that leads nowhere is listed too: whoever needs the file has to say so.
     """
-    found = list(_walk(root, recursive, frozenset()))
+    found = _list_store(root, recursive) if is_url(root) else walk(root, recursive)
     return sorted(found, key=lambda file: os.fsencode(file.path))
 
 
-def _walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iterator[FileInfo]:
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a link led back
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                if recursive:
-                    yield from _walk(entry.path, recursive, above | {here})
-            elif entry.is_file():
-                status = entry.stat()
-                yield FileInfo(entry.path, status.st_size, status.st_mtime_ns)
-            else:
-                yield FileInfo(entry.path, -1, 0)
+def _list_store(root: str, recursive: bool) -> Iterator[FileInfo]:
+    for file in object_store.list_objects(root):
+        parts = file.path[len(root) + 1 :].split("/")
+        if (recursive or len(parts) == 1) and not any(part.startswith(".") for part in parts):
+            yield file
 
 
-class OpenFile:
-    """A file open for range reads; its size is what it was when it was opened."""
+def open_file(path: str, known: FileInfo | None = None) -> Ranges:
+    """Open a file for reads at any place.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY)
-        self.size_bytes = os.fstat(self.descriptor).st_size
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Read a range; fewer bytes only where the file ends."""
-        data = os.pread(self.descriptor, count, offset)
-        while 0 < len(data) < count and (more := os.pread(self.descriptor, count - len(data), offset + len(data))):
-            data += more
-        return data
-
-
-def read_range(descriptor: int, offset: int, into: memoryview) -> int:
-    """Fill a buffer from an open file; give the bytes read, fewer only where the file ends."""
-    done = 0
-    while done < len(into):
-        count = os.preadv(descriptor, [into[done:]], offset + done)
-        if not count:
-            break
-        done += count
-    return done
-
-
-def ask_for(descriptor: int, offset: int, count: int) -> None:
-    """Say that a range of an open file will be read soon: where it is not in memory, the disk begins with it."""
-    os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_WILLNEED)
-
-
-def write_all(descriptor: int, data: memoryview) -> None:
-    """Append a whole buffer to an open file."""
-    while len(data):
-        data = data[os.write(descriptor, data) :]
+    Args:
+        known: What a listing showed: only that one is read, and a store is not asked for it again.
+    """
+    return StoreFile(path, known) if is_url(path) else OpenFile(path, known)
 
 
 @contextmanager
-def published(path: str, staging: str) -> Iterator[str]:
-    """Give a path to write to; on success the file appears under its final name at once, else not at all.
+def open_forwards(path: str, known: FileInfo | None = None) -> Iterator[Ranges | Forwards]:
+    """Open a file for reads that go forwards, as a look at its headers does."""
+    with open_file(path, known) as file:
+        yield Forwards(file) if isinstance(file, StoreFile) else file
+
+
+def open_stream(path: str) -> IO[bytes]:
+    """Open a file as Python does."""
+    return Stream(StoreFile(path)) if is_url(path) else open(path, "rb")  # type: ignore[return-value]
+
+
+def readable(path: str) -> str | Stream:
+    """Give a file as pyarrow takes it: by its path where it has its own way to it."""
+    return Stream(StoreFile(path)) if is_url(path) else path
+
+
+def read_chunks(path: str) -> Iterator[memoryview]:
+    """Read a file from front to back."""
+    if is_url(path):
+        yield from read_through(StoreFile(path))
+        return
+    with open(path, "rb", buffering=0) as file:
+        buffer = memoryview(bytearray(_READ_BYTES))
+        while count := file.readinto(buffer):
+            yield buffer[:count]
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a small file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if is_url(path):
+        file = StoreFile(path)
+        return file.read(0, file.size_bytes)
+    return Path(path).read_bytes()
+
+
+def open_target(target: Target) -> NewFile | Upload:
+    """Begin to write what `published` gave."""
+    return target if isinstance(target, Upload) else NewFile(target)
+
+
+@contextmanager
+def published(path: str, staging: str) -> Iterator[Target]:
+    """Give what to write to; on success the file appears under its final name at once, else not at all.
 
     Args:
         path: The final name.
-        staging: An existing folder on the same file system.
+        staging: An existing folder on the same file system; stores need none.
     """
+    if is_url(path):
+        upload = Upload(path)
+        try:
+            yield upload
+            upload.finish()
+        except BaseException:
+            upload.abort()
+            raise
+        return
     with _temporary(path, staging) as temporary:
         yield temporary
         os.replace(temporary, path)
@@ -158,7 +219,7 @@ def _temporary(path: str, staging: str) -> Iterator[str]:
 def read_json(path: str) -> Any | None:
     """Read a JSON file; None when there is none."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path))
     except FileNotFoundError:
         return None
 
@@ -169,14 +230,24 @@ def write_json(path: str, value: object, staging: str | None = None) -> None:
     Args:
         staging: As for `published`; by default the folder of the file.
     """
-    with published(path, staging or os.path.dirname(path)) as temporary:
-        Path(temporary).write_text(_json_text(value), encoding="utf-8")
+    write_bytes(path, _json_bytes(value), staging)
+
+
+def write_bytes(path: str, data: bytes, staging: str | None = None) -> None:
+    """Write a small file that appears complete or not at all."""
+    with published(path, staging or os.path.dirname(path)) as target:
+        if isinstance(target, Upload):
+            target.write(data)
+        else:
+            Path(target).write_bytes(data)
 
 
 def write_new_json(path: str, value: object) -> bool:
     """Write a JSON file unless one is there, and tell whether it was: of several who try at once, one succeeds."""
+    if is_url(path):
+        return object_store.put_new(path, _json_bytes(value))
     with _temporary(path, os.path.dirname(path)) as temporary:
-        Path(temporary).write_text(_json_text(value), encoding="utf-8")
+        Path(temporary).write_bytes(_json_bytes(value))
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -191,24 +262,50 @@ def write_new_json(path: str, value: object) -> bool:
 def _write_exclusively(path: str, value: object) -> bool:
     """Do the same where there are no links, as on most mounted object stores; a crash may leave it cut short."""
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(_json_text(value))
+        with open(path, "xb") as file:
+            file.write(_json_bytes(value))
     except FileExistsError:
         return False
     return True
 
 
-def _json_text(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+def _json_bytes(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it; stores have none."""
+    if not is_url(path):
+        os.makedirs(path, exist_ok=True)
+
+
+def remove_files(paths: Iterable[str]) -> None:
+    """Remove files."""
+    named = list(paths)
+    object_store.delete([path for path in named if is_url(path)])
+    for path in named:
+        if not is_url(path):
+            os.unlink(path)
+
+
+def move_file(path: str, to: str) -> None:
+    """Put a file in the place of another one, at once."""
+    if is_url(path):
+        object_store.move(path, to)
+    else:
+        os.replace(path, to)
 
 
 def remove_folder(path: str) -> None:
     """Remove a folder and what is in it; none is fine."""
-    shutil.rmtree(path, ignore_errors=True)
+    if is_url(path):
+        object_store.delete([file.path for file in object_store.list_objects(path)])
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_empty_folders(path: str) -> None:
-    """Remove a folder and those in it, as far as they hold no file; none is fine."""
+    """Remove a folder and those in it, as far as they hold no file; none is fine, and stores have none."""
     for folder, _, _ in os.walk(path, topdown=False):
         with suppress(OSError):
             os.rmdir(folder)
@@ -217,13 +314,18 @@ def remove_empty_folders(path: str) -> None:
 def remove(path: str) -> None:
     """Remove a file, or a folder and what is in it; none is fine."""
     remove_folder(path)
+    if is_url(path):
+        object_store.delete([path])
+        return
     # A folder that someone else removes at the same time may be there still.
     with suppress(FileNotFoundError, IsADirectoryError):
         os.unlink(path)
 
 
-def free_bytes(path: str) -> int:
-    """Count the bytes that can still be written where a path will lie."""
+def free_bytes(path: str) -> int | None:
+    """Count the bytes that can still be written where a path will lie; None where nothing limits them."""
+    if is_url(path):
+        return None
     folder = Path(path)
     while not folder.exists():
         folder = folder.parent
@@ -231,8 +333,22 @@ def free_bytes(path: str) -> int:
 
 
 def is_writable(path: str) -> bool:
-    """Tell whether a folder can be made or written at a path."""
+    """Tell whether a folder can be made or written at a path; of a store only the first write tells."""
+    if is_url(path):
+        return scheme_of(path) not in ("https", "http")
     folder = Path(path)
     while not folder.exists():
         folder = folder.parent
     return os.access(folder, os.W_OK)
+
+
+def require_writable(path: str) -> None:
+    """Refuse a place that can only be read.
+
+    Raises:
+        RequestError: It is a web server.
+    """
+    if scheme_of(path) in ("https", "http"):
+        raise RequestError(path, "web servers are only read from", "Pass a folder or a store")
+    if is_url(path) and not key_of(path):
+        raise RequestError(path, "it is a whole bucket", "Pass a folder in it")

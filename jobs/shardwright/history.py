@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from operator import itemgetter
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from shardwright.errors import RequestError
-from shardwright.files import absolute
+from shardwright.files import absolute, is_folder
 from shardwright.store.output import read_output
 from shardwright.store.rows import read_rows
 from shardwright.store.tables import SNAPSHOTS, Tables, named_tables, tables_at
@@ -42,7 +41,7 @@ def _find_tables(spark: SparkSession, where: str) -> Tables:
     candidates = [named_tables(where)]
     if not candidates[0].in_catalog:
         root = absolute(where)
-        manifest = read_output(root).manifest if os.path.isdir(root) else None
+        manifest = read_output(root).manifest if is_folder(root) else None
         candidates += [tables_at((manifest or {}).get("tables"), root)]
     for tables in candidates:
         if tables.exists(spark, SNAPSHOTS):

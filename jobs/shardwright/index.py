@@ -14,12 +14,13 @@ from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
 from shardwright.errors import Problem, RequestError
-from shardwright.files import FileInfo, is_writable
+from shardwright.files import is_writable
 from shardwright.frames.pairs import only_in_sound_shards, unsound_samples
 from shardwright.frames.small_table import small_table
+from shardwright.locations import FileInfo
 from shardwright.rejects import Rejects
 from shardwright.reporting import log, snapshot_row
-from shardwright.store.dataset import Dataset, digest, list_dataset, shard_identities
+from shardwright.store.dataset import Dataset, digest, list_dataset, scan_identities
 from shardwright.store.rows import append_rows, find_snapshot, read_rows
 from shardwright.store.session import in_memory, task_count
 from shardwright.store.tables import (
@@ -31,7 +32,7 @@ from shardwright.store.tables import (
     append,
     tables_at,
 )
-from shardwright.store.types import spark_schema
+from shardwright.store.types import in_tasks
 from shardwright.tasks import scan
 
 
@@ -115,7 +116,7 @@ def choose_index_tables(spark: SparkSession, dataset: Dataset, asked: Tables, fa
 
 def index_id(dataset: Dataset) -> str:
     """Give the id of the snapshot that indexes a dataset as it is now."""
-    return digest("index", dataset.dataset_root, shard_identities(dataset))
+    return digest("index", dataset.dataset_root, scan_identities(dataset))
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
         yield Index(snapshot_id, _stored_samples(spark, tables, shards), shards, 0)
         return
     known = known if store else {}
-    fresh = {shard.shard_index: shard.file.path for shard in dataset.shards if shard.file not in known}
+    fresh = {shard.shard_index: shard.file for shard in dataset.shards if shard.file not in known}
     scanned = _scan(spark, fresh)
     # One pass over the headers serves the samples, the shards and the problems.
     with in_memory(scanned):
@@ -175,19 +176,18 @@ def _read_scan(
                 "shard_path": path,
                 "shard_bytes": shard.file.size_bytes,
                 "modified_ns": shard.file.modified_ns,
+                "etag": shard.file.etag,
                 "scan_id": snapshot_id,
             }
         shards.append(row)
     return Index(snapshot_id, samples, shards, len(counts))
 
 
-def _scan(spark: SparkSession, paths: Mapping[int, str]) -> DataFrame:
-    tasks = task_count(spark, len(paths))
-    numbers = sorted(paths)
-    shards = {rank: (number, paths[number]) for rank, number in enumerate(numbers)}
-    return spark.range(0, len(numbers), 1, tasks).mapInArrow(
-        partial(scan.scan_shards, shards=shards), spark_schema(scan.SCAN)
-    )
+def _scan(spark: SparkSession, files: Mapping[int, FileInfo]) -> DataFrame:
+    tasks = task_count(spark, len(files))
+    numbers = sorted(files)
+    shards = {rank: (number, files[number]) for rank, number in enumerate(numbers)}
+    return in_tasks(spark.range(0, len(numbers), 1, tasks), partial(scan.scan_shards, shards=shards), scan.SCAN)
 
 
 def _sample_columns(scanned: DataFrame) -> DataFrame:
@@ -202,7 +202,7 @@ def _known_shards(spark: SparkSession, tables: Tables, dataset: Dataset) -> dict
     committed = {row["snapshot_id"] for row in read_rows(spark, tables, SNAPSHOTS)}
     rows = read_rows(spark, tables, SHARDS, dataset_root=dataset.dataset_root)
     stored = {
-        FileInfo(row["shard_path"], row["shard_bytes"], row["modified_ns"]): row
+        FileInfo(row["shard_path"], row["shard_bytes"], row["modified_ns"], row["etag"]): row
         for row in rows
         if row["snapshot_id"] in committed
     }

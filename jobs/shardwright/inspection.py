@@ -24,7 +24,7 @@ from shardwright.index import Index
 from shardwright.metadata import Metadata
 from shardwright.store.dataset import Dataset, shard_stem
 from shardwright.store.session import in_memory, run_errors, task_count
-from shardwright.store.types import spark_schema
+from shardwright.store.types import in_tasks
 from shardwright.tasks.inspect import FOUND, Images, InspectJob, inspect_samples
 
 _HASHES = ("sha256", "sha512", "md5")
@@ -151,7 +151,7 @@ def _inspect(settings: ExportSettings, decision: Decision, rows: DataFrame) -> D
         "decode" if "images" in settings.check else "header" if "image-headers" in settings.check else None
     )
     job = InspectJob(images)
-    return placed.mapInArrow(partial(inspect_samples, job=job), spark_schema(FOUND))
+    return in_tasks(placed, partial(inspect_samples, job=job), FOUND)
 
 
 def _without_twins(rows: DataFrame, decision: Decision) -> DataFrame:

@@ -18,22 +18,19 @@ else:
 _LISTS = ("rule", "check")
 
 
+STORAGE = "storage"
+
+
 def read_job(path: str, verb: str, known: Iterable[str], verbs: Iterable[str]) -> dict[str, Any]:
     """Read a verb's section; ``rules`` become the values of ``--rule``, in order.
 
     Raises:
         RequestError: The file is missing or no TOML, or a section or key is unknown.
     """
-    try:
-        with open(path, "rb") as file:
-            job = tomllib.load(file)
-    except OSError as error:
-        raise RequestError(path, f"it can't be read ({error.strerror})", "Pass --job with a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(path, f"it is not TOML ({error})", "Mend the file") from None
+    job = _read_toml(path)
     for name in job:
-        if name not in verbs:
-            raise RequestError(path, f"unknown section '{name}'", did_you_mean(name, verbs))
+        if name not in (*verbs, STORAGE):
+            raise RequestError(path, f"unknown section '{name}'", did_you_mean(name, (*verbs, STORAGE)))
     section = _table(path, verb, job.get(verb, {})).copy()
     keys = {*known, "rules"} if "rule" in known else set(known)
     for key in section:
@@ -54,7 +51,27 @@ def read_job(path: str, verb: str, known: Iterable[str], verbs: Iterable[str]) -
     return section
 
 
-def _table(path: str, name: str, found: Any) -> dict[str, Any]:
+def read_storage(path: str) -> dict[str, str]:
+    """Read the section ``[storage]``: options of stores, for all verbs; values are never shown."""
+    options = _table(path, STORAGE, _read_toml(path).get(STORAGE, {}), hidden=True)
+    for name, value in options.items():
+        if isinstance(value, list | dict):
+            raise RequestError(f"{path} [{STORAGE}]", f"'{name}' is no single value", "Give it one")
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in options.items()}
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise RequestError(path, f"it can't be read ({error.strerror})", "Pass --job with a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(path, f"it is not TOML ({error})", "Mend the file") from None
+
+
+def _table(path: str, name: str, found: Any, *, hidden: bool = False) -> dict[str, Any]:
     if not isinstance(found, dict):
-        raise RequestError(path, f"'{name}' is {found!r}, not a section", f"Write [{name}], and below it NAME = VALUE")
+        shown = "a value" if hidden else repr(found)
+        raise RequestError(path, f"'{name}' is {shown}, not a section", f"Write [{name}], and below it NAME = VALUE")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -13,13 +12,15 @@ from pyspark.sql import functions as F
 
 from shardwright.config import Selection, SourceSettings
 from shardwright.errors import RequestError
+from shardwright.files import describe
 from shardwright.frames.joins import VALUE, count_entries, join_value, with_listed
+from shardwright.locations import FileInfo
 from shardwright.metadata import Metadata
 from shardwright.reporting import log
 from shardwright.store.keep_lists import KeepList, empty_list, open_keep_list, read_values
 from shardwright.store.session import fit_to_rows, in_memory, run_errors, task_count
 from shardwright.store.sidecars import LISTED, with_file_path
-from shardwright.store.types import spark_schema
+from shardwright.store.types import in_tasks
 from shardwright.table_join import choose_join_column, require_comparable
 from shardwright.tasks.sums import sum_file
 from shardwright.tasks.uids import RANGE_UIDS, VALUES, read_uids
@@ -31,7 +32,7 @@ class Listing(NamedTuple):
     keep_list: KeepList
     join_on: str
     identity: dict[str, int | str]
-    modified_ns: int
+    state: FileInfo | None
 
 
 class Listed(NamedTuple):
@@ -77,8 +78,8 @@ def open_listing(metadata: Metadata | None, selection: Selection, source: Source
     join_on = choose_join_column(metadata, source)
     keep_list = open_keep_list(selection.keep_list, join_on)
     require_comparable(metadata, join_on, keep_list.path, keep_list.kind)
-    modified_ns = os.stat(keep_list.path).st_mtime_ns
-    return Listing(keep_list, join_on, sum_file(keep_list.path)._asdict(), modified_ns)
+    state = describe(keep_list.path)
+    return Listing(keep_list, join_on, sum_file(keep_list.path)._asdict(), state)
 
 
 def mark_listed(spark: SparkSession, metadata: Metadata, listing: Listing, held: ExitStack) -> Listed:
@@ -100,7 +101,7 @@ def mark_listed(spark: SparkSession, metadata: Metadata, listing: Listing, held:
         # collected, and nothing is copied.
         ranges = -(-keep_list.uids.uid_count // RANGE_UIDS)
         numbers = spark.range(0, ranges, 1, task_count(spark, ranges))
-        rows = numbers.mapInArrow(partial(read_uids, file=keep_list.uids), spark_schema(VALUES))
+        rows = in_tasks(numbers, partial(read_uids, file=keep_list.uids), VALUES)
         entries = count_entries(rows.withColumnRenamed("value", VALUE))
     fit_to_rows(spark, keep_list.entry_count)
     # Read once, and from then on Spark knows whether it is small enough to broadcast.
@@ -110,7 +111,7 @@ def mark_listed(spark: SparkSession, metadata: Metadata, listing: Listing, held:
     if not counted[0]:
         raise empty_list(keep_list.path)
     log(f"keep list: {counted[0]:,} entries, {counted[1]:,} distinct")
-    if os.stat(keep_list.path).st_mtime_ns != listing.modified_ns:
+    if describe(keep_list.path) != listing.state:
         raise RequestError(keep_list.path, "the keep list changed while it was read", "Run the command again")
     marked = with_listed(with_file_path(metadata.frame), join_value(join_on, kind, keep_list.kind), entries, LISTED)
     return Listed(metadata._replace(frame=marked), listing, counted[0], counted[1])

@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from shardwright.errors import RequestError
-from shardwright.jobfile import read_job
+from shardwright.jobfile import STORAGE, read_job, read_storage
+from shardwright.locations import read_option, storage_options
 
 Command = Callable[..., Any]
+_NOT_IN_JOBS = ("job", "help", "storage_option")
 
 
 def _read_job(context: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -23,7 +25,8 @@ def _read_job(context: click.Context, _: click.Parameter, path: str | None) -> N
     verb = str(context.info_name)
     group = context.parent.command if context.parent else None
     verbs = group.commands if isinstance(group, click.Group) else ()
-    known = [str(parameter.name) for parameter in context.command.params if parameter.name not in ("job", "help")]
+    context.meta[STORAGE] = read_storage(path)
+    known = [str(parameter.name) for parameter in context.command.params if parameter.name not in _NOT_IN_JOBS]
     context.default_map = read_job(path, verb, known, verbs)
 
 
@@ -33,19 +36,31 @@ def verb(command: Command) -> Callable[..., None]:
     @click.option("--job", type=click.Path(), is_eager=True, expose_value=False, callback=_read_job,
                   help="Read options from this TOML file's section for the verb; the command line wins.")  # fmt: skip
     @click.option("--json", is_flag=True, help="Print the result as one JSON object; logs go to stderr.")
+    @click.option(
+        "--storage-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="How stores are reached: region, endpoint, …; repeat for more. Never shown, stored or logged.",
+    )
     @wraps(command)
-    def run(**options: Any) -> None:
-        as_json = options.pop("json")
-        for name, value in options.items():
-            if value == "" or (isinstance(value, tuple) and "" in value):
-                raise RequestError(name.replace("_", "-"), "its value is empty", "Give it a value")
-        result = command(**options)
-        if as_json:
-            click.echo(json.dumps(result, default=str))
-        else:
-            _print_result(result)
+    def run(storage_option: tuple[str, ...], **options: Any) -> None:  # fmt: skip
+        given = {**click.get_current_context().meta.get(STORAGE, {}), **dict(map(read_option, storage_option))}
+        with storage_options(given):
+            _run(command, options)
 
     return run
+
+
+def _run(command: Command, options: dict[str, Any]) -> None:
+    as_json = options.pop("json")
+    for name, value in options.items():
+        if value == "" or (isinstance(value, tuple) and "" in value):
+            raise RequestError(name.replace("_", "-"), "its value is empty", "Give it a value")
+    result = command(**options)
+    if as_json:
+        click.echo(json.dumps(result, default=str))
+    else:
+        _print_result(result)
 
 
 def source_options(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import accumulate
@@ -24,6 +23,7 @@ from shardwright.frames.layout import with_layout, with_new_key
 from shardwright.index import Index, choose_index_tables
 from shardwright.inspection import Kept, keep_sound, require_checks
 from shardwright.joins import Joins, open_joins, run_joins
+from shardwright.locations import is_inside
 from shardwright.metadata import (
     Metadata,
     find_metadata,
@@ -72,7 +72,11 @@ def resolve_request(spark: SparkSession, settings: ExportSettings, metadata: Met
     tables = tables_at(source.tables, settings.output)
     index_tables = choose_index_tables(spark, dataset, tables_at(source.tables, source.dataset), tables)
     for place in (tables, index_tables):
-        if not place.in_catalog and os.path.realpath(place.root) == os.path.realpath(dataset.dataset_root):
+        if (
+            not place.in_catalog
+            and is_inside(place.root, dataset.dataset_root)
+            and is_inside(dataset.dataset_root, place.root)
+        ):
             raise RequestError(place.root, "the tables would lie among the shards", "Pass --tables with another folder")
     identity = settings.identity() | {"id_col": metadata.id_col if metadata else DEFAULT_ID_COL}
     inputs = {
@@ -144,7 +148,8 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
 
 def _planned_bytes(request: Request, index: Index, kept: Kept) -> int:
     """Say what the tars will take; where the source itself would fit, it stands for them, and nobody adds up."""
-    fits = index.shard_bytes <= free_bytes(request.output_root)
+    free = free_bytes(request.output_root)
+    fits = free is None or index.shard_bytes <= free
     return index.shard_bytes if fits and not request.settings.dry_run else kept.count_bytes()
 
 
@@ -168,7 +173,7 @@ def _require_possible(request: Request, plan: Mapping[str, Any]) -> None:
     rows_bytes = sum(shard.sidecar.size_bytes for shard in request.dataset.shards if shard.sidecar)
     # Of the rows as many as samples are kept, and each tar is filled up to a whole record.
     needed = plan["planned_bytes"] + rows_bytes * kept // max(plan["indexed"], 1) + shard_count * RECORD_BYTES
-    if needed > free and not settings.dry_run:
+    if free is not None and needed > free and not settings.dry_run:
         raise RunError(
             request.output_root,
             f"the export needs {needed:,} bytes, {free:,} are free",

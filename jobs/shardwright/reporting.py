@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import threading
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from shardwright.files import list_names
 
 _LOG = logging.getLogger("shardwright")
 _SECONDS_BETWEEN_LINES = 30.0
@@ -100,4 +101,4 @@ def _write_lines(label: str, total: int, done: Callable[[], int], finished: thre
 
 def count_shards(output_root: str) -> int:
     """Count the shards that are complete in an output."""
-    return sum(1 for name in os.listdir(output_root) if name.endswith(".parquet"))
+    return sum(1 for name in list_names(output_root) if name.endswith(".parquet"))

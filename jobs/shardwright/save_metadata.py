@@ -13,10 +13,11 @@ from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
 from shardwright.errors import CountsError, ProblemsError, RequestError, did_you_mean
-from shardwright.files import list_files, remove_folder
+from shardwright.files import is_folder, list_files, make_folder, remove_folder, require_writable
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.pairs import FILE, STEM, with_stem
 from shardwright.index import choose_index_tables
+from shardwright.locations import is_inside
 from shardwright.metadata import Metadata, load_metadata
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import (
@@ -32,7 +33,7 @@ from shardwright.store.rows import append_rows
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.sidecars import count_rows, row_place, sidecar_stems
 from shardwright.store.tables import SNAPSHOTS, tables_at
-from shardwright.store.types import spark_schema
+from shardwright.store.types import in_tasks
 from shardwright.tasks.save import SAVED, SaveJob, copy_sidecars, save_sidecars
 
 
@@ -130,7 +131,7 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
         if shard.sidecar:
             relative = os.path.relpath(shard.sidecar.path, dataset.dataset_root)
             target = os.path.join(path or replacements_folder(dataset.dataset_root), relative)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            make_folder(os.path.dirname(target))
             files[shard_stem(shard.file.path)] = (shard.sidecar.path, target)
     return SaveJob(files, table_columns(written, (STEM, "row_index")), chosen)
 
@@ -138,10 +139,11 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
 def _require_target(dataset: Dataset, path: str | None) -> None:
     if path is None:
         return
-    if os.path.realpath(path) == os.path.realpath(dataset.dataset_root):
+    require_writable(path)
+    if is_inside(path, dataset.dataset_root) and is_inside(dataset.dataset_root, path):
         raise RequestError(path, "it is the dataset itself", "Leave the path out to write back in place")
     ours = {os.path.relpath(shard.sidecar.path, dataset.dataset_root) for shard in dataset.shards if shard.sidecar}
-    found = list_files(path, recursive=True) if os.path.isdir(path) else []
+    found = list_files(path, recursive=True) if is_folder(path) else []
     others = sorted({os.path.relpath(file.path, path) for file in found} - ours)
     if others:
         raise RequestError(
@@ -153,7 +155,7 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequenc
     if not job.computed:
         count = len(job.files)
         numbers = spark.range(0, count, 1, task_count(spark, count))
-        return numbers.mapInArrow(partial(copy_sidecars, job=job), spark_schema(SAVED))
+        return in_tasks(numbers, partial(copy_sidecars, job=job), SAVED)
     file, row_index = row_place(metadata.frame)
     rows = metadata.frame.select(
         file.alias(FILE),
@@ -167,4 +169,4 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequenc
         nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in rows.schema.fields[1:]]
         rows = rows.unionByName(spark.range(1).select(F.lit(stem).alias(STEM), *nothing))
     placed = rows.repartition(task_count(spark, len(job.files)), STEM).sortWithinPartitions(STEM, "row_index")
-    return placed.mapInArrow(partial(save_sidecars, job=job), spark_schema(SAVED))
+    return in_tasks(placed, partial(save_sidecars, job=job), SAVED)

@@ -30,7 +30,7 @@ from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, list_strays, r
 from shardwright.store.rows import read_rows
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_of
-from shardwright.store.types import spark_schema
+from shardwright.store.types import in_tasks
 from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, check_shards, list_keys
 from shardwright.tasks.check_rows import KEY_COLUMNS, MEMBER_COLUMNS, check_rows
 
@@ -64,9 +64,9 @@ def verify_output(
     with run_errors("verify"):
         if count:
             shards = spark.range(0, count, 1, task_count(spark, count))
-            problems += _collect(shards.mapInArrow(partial(check_shards, job=job), spark_schema(PROBLEMS)))
+            problems += _collect(in_tasks(shards, partial(check_shards, job=job), PROBLEMS))
             if deep and job.keys != "renumber":
-                problems += _check_unique(shards.mapInArrow(partial(list_keys, job=job), spark_schema(KEYS)))
+                problems += _check_unique(in_tasks(shards, partial(list_keys, job=job), KEYS))
         if has_tables:
             problems += _check_tables(spark, tables, manifest, job)
     if problems:
@@ -215,7 +215,7 @@ def _check_exports(
         yield Problem(tables.name(EXPORTS), None, None, "wrong_count", detail)
     placed = rows.repartition(task_count(spark, len(job.shards)), "shard_id")
     placed = placed.sortWithinPartitions("shard_id", "position")
-    yield from _collect(placed.mapInArrow(partial(check_rows, job=job), spark_schema(PROBLEMS)))
+    yield from _collect(in_tasks(placed, partial(check_rows, job=job), PROBLEMS))
 
 
 def _collect(problems: DataFrame) -> list[Problem]:

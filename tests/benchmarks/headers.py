@@ -16,9 +16,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardwright.files import OpenFile
+from shardwright.files import list_files
 from shardwright.format.headers import BLOCK_BYTES
 from shardwright.format.scan import scan_tar
+from shardwright.local_files import OpenFile
+from shardwright.locations import FileInfo
 from shardwright.tasks.scan import SHARD, scan_shards
 
 
@@ -37,16 +39,16 @@ def main(folder: Path, rounds: int) -> None:
     """Scan the tars of a folder, once more than is counted: the first round only warms up."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
-    paths = sorted(map(str, folder.glob("*.tar")))
-    rates = [_members_per_second(paths) for _ in range(rounds + 1)]
-    shares = _shares(paths)
+    files = [file for file in list_files(str(folder)) if file.path.endswith(".tar")]
+    rates = [_members_per_second(files) for _ in range(rounds + 1)]
+    shares = _shares([file.path for file in files])
     print(json.dumps({"members_per_second": rates[1:], **shares}))
 
 
-def _members_per_second(paths: list[str]) -> float:
-    numbers = pa.RecordBatch.from_pydict({"number": range(len(paths))})
+def _members_per_second(files: list[FileInfo]) -> float:
+    numbers = pa.RecordBatch.from_pydict({"number": range(len(files))})
     start = time.perf_counter()
-    batches = list(scan_shards([numbers], {number: (number, path) for number, path in enumerate(paths)}))
+    batches = list(scan_shards([numbers], {number: (number, file) for number, file in enumerate(files)}))
     seconds = time.perf_counter() - start
     rows = pa.Table.from_batches(batches)
     shards = rows.filter(pc.equal(rows["kind"], SHARD))

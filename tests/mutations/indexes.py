@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shardwright.files import OpenFile
 from shardwright.format.loader_index import dali_lines, energon_offsets
 from shardwright.format.scan import scan_tar
+from shardwright.local_files import OpenFile
 from tests.mutations.catalog import found
 from tests.mutations.planting import Output, cut, end_of
 

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from shardwright.errors import DataError
-from shardwright.files import OpenFile
 from shardwright.format.scan import scan_tar
+from shardwright.local_files import OpenFile
 from shardwright.tasks import inspect
 from shardwright.tasks.inspect import FOUND, InspectJob, inspect_samples
 from tests.builders import tar_bytes
@@ -313,7 +313,7 @@ def test_inspect_opens_each_tar_once_a_batch(tmp_path: Path, monkeypatch: pytest
             opened.append(path)
             super().__init__(path)
 
-    monkeypatch.setattr(inspect, "OpenFile", Counting)
+    monkeypatch.setattr(inspect, "open_file", Counting)
     assert found(rows) == []
     assert opened == [str(path) for path in paths]
 

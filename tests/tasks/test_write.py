@@ -182,10 +182,11 @@ def test_write_is_finished_by_whoever_lives(root: Path) -> None:
     program = textwrap.dedent(
         """
         import os, pickle, signal, sys
+        from shardwright import local_files
         from shardwright.tasks import write
 
         rows, job, countdown = pickle.load(sys.stdin.buffer)
-        really_write = write.write_all
+        really_write = local_files.write_all
 
         def dying(descriptor, data):
             global countdown
@@ -194,7 +195,7 @@ def test_write_is_finished_by_whoever_lives(root: Path) -> None:
             if not countdown:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        write.write_all = dying
+        local_files.write_all = dying
         list(write.write_shards(rows, job))
         """
     )
@@ -223,6 +224,7 @@ def test_write_stays_under_300_mib_for_a_5_gb_shard(tmp_path: Path) -> None:
         """
         import os, re, sys
         import pyarrow as pa
+        from shardwright import local_files
         from shardwright.tasks import write
         from shardwright.format.sidecar import SidecarColumn
 
@@ -230,7 +232,7 @@ def test_write_stays_under_300_mib_for_a_5_gb_shard(tmp_path: Path) -> None:
         with open(os.path.join(root, "source.tar"), "wb") as file:
             file.truncate(99_000 * 50_176 + 1024)
         os.makedirs(os.path.join(root, "out", ".staging"))
-        write.write_all = lambda descriptor, data: None  # the disk is not what is measured
+        local_files.write_all = lambda descriptor, data: None  # the disk is not what is measured
         rows = pa.RecordBatch.from_pylist([
             {"shard_id": 0, "key": f"{n:03d}", "source_shard": "source.tar", "member_exts": ["jpg"] * 1000,
              "payload_offsets": [(n * 1000 + i) * 50_176 + 512 for i in range(1000)], "payload_bytes": [50_000] * 1000}

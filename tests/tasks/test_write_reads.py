@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shardwright.files import read_range
 from shardwright.format.headers import BLOCK_BYTES
-from shardwright.tasks.write import BUFFER_BYTES
+from shardwright.local_files import read_range
+from shardwright.tasks.sources import BUFFER_BYTES
 from tests.builders import sample_members, tar_bytes
 from tests.tasks.writing import make_job, rows_of, written
 
@@ -25,7 +25,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         given.append(read_range(descriptor, offset, into))
         return given[-1]
 
-    monkeypatch.setattr("shardwright.tasks.write.read_range", counted)
+    monkeypatch.setattr("shardwright.tasks.sources.read_range", counted)
     return given
 
 

@@ -10,6 +10,11 @@ import pyarrow as pa
 
 from shardwright.format.headers import BLOCK_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
 
+# A header, a PAX header with its payload and their padding fit in.
+_HEADER_GAP_BYTES = 4 << 10
+_LONG_RUN_BYTES = 1 << 20
+_MOST_WASTE = 0.04
+
 
 class Members(NamedTuple):
     """Members of one source tar in output order, a value a member."""
@@ -34,10 +39,10 @@ class Reads(NamedTuple):
     total_blocks: int
 
 
-def plan_reads(members: Members, max_gap_bytes: int) -> Reads:
-    """Coalesce payload ranges that lie behind one another with at most ``max_gap_bytes`` between them."""
+def plan_reads(members: Members, starts_here: Flags) -> Reads:
+    """Coalesce payloads into ranges; the first member begins one, the others where `starts_range` says so."""
     starts, sizes = members.payload_offsets, members.payload_bytes
-    is_new = starts_range(members, max_gap_bytes)
+    is_new = np.concatenate([[True], starts_here[1:]])
     firsts = np.flatnonzero(is_new)
     lasts = np.append(firsts[1:], len(starts)) - 1
     range_sizes = starts[lasts] + sizes[lasts] - starts[firsts]
@@ -49,12 +54,36 @@ def plan_reads(members: Members, max_gap_bytes: int) -> Reads:
 
 
 def starts_range(members: Members, max_gap_bytes: int) -> Flags:
-    """Tell for each member whether a new range begins with it."""
+    """Tell for each member whether a new range begins with it: where the gap before it is larger than this."""
     starts = members.payload_offsets
     ends = starts + block_count(members.payload_bytes) * BLOCK_BYTES
     gaps = starts[1:] - ends[:-1]
     starts_here: Flags = np.concatenate([[True], (gaps < 0) | (gaps > max_gap_bytes)])
     return starts_here
+
+
+def starts_request(members: Members, request_bytes: int) -> Flags:
+    """Tell for each member whether a new range begins with it, where ranges are dear and so is what is not needed.
+
+    What stands together, with nothing but headers between, is read through from `_LONG_RUN_BYTES` on. Of the other
+    gaps those that cost less than a request are bridged, the smallest first, up to `_MOST_WASTE` of the payloads.
+
+    Args:
+        request_bytes: What a request costs: the bytes that would come in while its first byte is waited for.
+    """
+    starts, sizes = members.payload_offsets, members.payload_bytes
+    # Padding counts: it comes in and is not needed.
+    gaps = np.concatenate([[-1], starts[1:] - starts[:-1] - sizes[:-1]])
+    follows = (gaps >= 0) & (gaps <= max(request_bytes, _HEADER_GAP_BYTES))
+    is_near = follows & (gaps <= _HEADER_GAP_BYTES)
+    runs = np.cumsum(~is_near) - 1
+    is_long = np.bincount(runs, weights=sizes)[runs] >= _LONG_RUN_BYTES
+    bridged: Flags = is_near & is_long
+    places = np.flatnonzero(follows & ~bridged)
+    places = places[np.argsort(gaps[places], kind="stable")]
+    wasted = np.cumsum(gaps[places]) + gaps[bridged].sum()
+    bridged[places[wasted <= _MOST_WASTE * sizes.sum()]] = True
+    return ~bridged
 
 
 def assemble(members: Members, source: Bytes, payload_blocks: Longs, replaced: Mapping[int, bytes]) -> Bytes:

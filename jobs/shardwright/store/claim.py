@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError, RunError
-from shardwright.files import read_json, remove, write_json, write_new_json
+from shardwright.files import list_names, make_folder, read_json, remove, write_json, write_new_json
 from shardwright.store.output import ATTEMPT_NAME, PLAN_NAME, read_plan, staging_folder
 
 
@@ -70,12 +70,12 @@ def claim_output(output_root: str, plan: Mapping[str, Any]) -> Claim:
 
 def _require_plan(output_root: str, plan: Mapping[str, Any]) -> None:
     """Let the output's plan be this one: there is none, or it is the same."""
-    os.makedirs(staging_folder(output_root), exist_ok=True)
+    make_folder(staging_folder(output_root))
     path = os.path.join(staging_folder(output_root), PLAN_NAME)
     if write_new_json(path, plan):
         return
     if read_plan(output_root) is None:
-        os.unlink(path)  # a crash of the machine cut it short
+        remove(path)  # a crash of the machine cut it short
         write_new_json(path, plan)
     found = read_plan(output_root)
     if found is None or found["snapshot_id"] != plan["snapshot_id"]:
@@ -86,16 +86,16 @@ def _require_plan(output_root: str, plan: Mapping[str, Any]) -> None:
 def _take_over(claim: Claim) -> None:
     """Say that this run is the last that came, and remove what earlier ones left: from then on they publish nothing."""
     staging = staging_folder(claim.output_root)
-    os.mkdir(claim.folder)
+    make_folder(claim.folder)
     started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     owner = {"attempt": claim.attempt, "host": socket.gethostname(), "process": os.getpid(), "started_at": started_at}
     write_json(os.path.join(staging, ATTEMPT_NAME), owner, claim.folder)
-    for name in os.listdir(staging):
+    for name in list_names(staging):
         if name not in (PLAN_NAME, ATTEMPT_NAME, claim.attempt):
             remove(os.path.join(staging, name))
     claim.require()
     # A run that came at the same moment and lost may have taken this one for an earlier one.
-    os.makedirs(claim.folder, exist_ok=True)
+    make_folder(claim.folder)
 
 
 def _read_owner(output_root: str) -> dict[str, Any]:

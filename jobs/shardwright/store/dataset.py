@@ -8,12 +8,12 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from shardwright.errors import RequestError
-from shardwright.files import FileInfo, list_files, remove_folder
+from shardwright.errors import RequestError, ShardwrightError
+from shardwright.files import is_file, is_folder, list_files, move_file, remove_folder, write_bytes
 from shardwright.format.names import SHARD_SUFFIXES
+from shardwright.locations import FileInfo, is_url
 
 _DIGITS = re.compile(r"\d+")
 _COMPLETE = ".complete"
@@ -44,9 +44,9 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     Raises:
         RequestError: No such folder, no tars in it, or tars in sub-folders without ``recursive``.
     """
-    if not os.path.isdir(dataset_root):
+    if not is_folder(dataset_root):
         raise RequestError(dataset_root, "no such folder", "Pass the folder that holds the dataset's .tar files")
-    if os.path.exists(os.path.join(replacements_folder(dataset_root), _COMPLETE)):
+    if is_file(os.path.join(replacements_folder(dataset_root), _COMPLETE)):
         replace_sidecars(dataset_root)  # as a run decided that did not come to the end of it
     files = {file.path: file for file in list_files(dataset_root, recursive=True)}
     tars = [file for file in files.values() if _is_shard_name(file.path)]
@@ -65,7 +65,7 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
         raise RequestError(dataset_root, found, "Pass --recursive to take them in, or the sub-folder as the dataset")
     if not tars:
         raise RequestError(dataset_root, "no .tar files", "Pass the folder that holds the dataset's shards")
-    folders = [f"{shard_stem(file.path)}.parquet" for file in tars if os.path.isdir(f"{shard_stem(file.path)}.parquet")]
+    folders = [path for file in tars if os.path.isdir(path := f"{shard_stem(file.path)}.parquet")]
     if folders:
         raise RequestError(folders[0], "it is a folder, a sidecar is one file", "Write one Parquet file a tar")
     sidecars = {shard_stem(file.path): file for file in files.values() if file.path.lower().endswith(".parquet")}
@@ -79,7 +79,7 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
 
 def sidecar_bytes(dataset_root: str) -> int:
     """Say how large the sidecars are, before anything else is known; 0 where nothing can be listed."""
-    with suppress(OSError):
+    with suppress(OSError, ShardwrightError):
         files = list_files(dataset_root, recursive=True)
         return sum(file.size_bytes for file in files if file.path.lower().endswith(".parquet"))
     return 0
@@ -110,9 +110,9 @@ def replacements_folder(dataset_root: str) -> str:
 def replace_sidecars(dataset_root: str) -> None:
     """Put new sidecars in the place of the old; once begun, whoever lists the dataset next completes it."""
     folder = replacements_folder(dataset_root)
-    Path(folder, _COMPLETE).touch()
+    write_bytes(os.path.join(folder, _COMPLETE), b"")
     for file in list_files(folder, recursive=True):
-        os.replace(file.path, os.path.join(dataset_root, os.path.relpath(file.path, folder)))
+        move_file(file.path, os.path.join(dataset_root, os.path.relpath(file.path, folder)))
     remove_folder(folder)
 
 
@@ -135,8 +135,18 @@ def _is_shard_name(path: str) -> bool:
 
 
 def shard_identities(dataset: Dataset) -> list[list[Any]]:
-    """Give what tells one state of the tars from another: relative path, size, time of each."""
+    """Give what tells one state of the tars from another: relative path, size and time of each, or its etag.
+
+    It stays the same where a dataset was moved or restored with its times.
+    """
     return [_identity(dataset.dataset_root, shard.file) for shard in dataset.shards]
+
+
+def scan_identities(dataset: Dataset) -> list[list[Any]]:
+    """Give what tells whether tars may have to be scanned again, which costs less than to be wrong."""
+    return [
+        [*identity, shard.file.etag] for identity, shard in zip(shard_identities(dataset), dataset.shards, strict=True)
+    ]
 
 
 def sidecar_identities(dataset: Dataset) -> list[list[Any]]:
@@ -146,7 +156,8 @@ def sidecar_identities(dataset: Dataset) -> list[list[Any]]:
 
 
 def _identity(root: str, file: FileInfo) -> list[Any]:
-    return [os.path.relpath(file.path, root), file.size_bytes, file.modified_ns]
+    state = file.etag if is_url(file.path) and file.etag else file.modified_ns
+    return [os.path.relpath(file.path, root), file.size_bytes, state]
 
 
 def digest(*parts: object) -> str:

@@ -1,23 +1,27 @@
 """What a local JVM needs on disk: Delta's jars, and an archive of loaded classes that halves its start.
 
-``python -m shardwright.store.jvm`` prepares both ahead of the first run; the jars alone are fetched
-when they are missing, by Spark's own resolver, and then used without a network.
+``python -m shardwright.store.jvm`` prepares both ahead of the first run, and with names of stores (``s3``) what Spark
+reads those with; jars alone are fetched when they are missing, by Spark's own resolver, and then used
+without a network.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
 from shardwright.errors import RunError
 from shardwright.files import is_writable, remove_folder
+from shardwright.store.hadoop import connector
 
 _RESOLVE = """
 import sys
@@ -46,6 +50,37 @@ def delta_jars() -> list[str]:
     if not folder.exists():
         _fetch(f"io.delta:delta-spark_{_scala()}:{release}", folder)
     return sorted(str(path) for path in folder.glob("*.jar"))
+
+
+def store_jars(stores: Collection[str]) -> list[str]:
+    """Give the paths of what Spark reads some kinds of stores with, fetching it the first time.
+
+    Raises:
+        RunError: It is not on disk and can't be fetched.
+    """
+    jars = []
+    for store in sorted(stores):
+        coordinate = connector(store, _hadoop_version())
+        folder = _cache_folder() / coordinate.partition(":")[2].replace(":", "-")
+        if not folder.exists():
+            size = ", 0.6 GB" if store == "s3" else ""
+            logging.getLogger("shardwright").info(f"spark: fetching {coordinate}{size}, once, for {store}://")
+            _fetch(coordinate, folder)
+        jars += sorted(str(path) for path in folder.glob("*.jar"))
+    return jars
+
+
+def _hadoop_version() -> str:
+    """Give the version of the Hadoop that pyspark brings."""
+    import pyspark
+
+    found = [
+        path.stem.removeprefix("hadoop-client-api-")
+        for path in Path(pyspark.__file__).parent.glob("jars/hadoop-client-api-*")
+    ]
+    if not found:
+        raise RunError("pyspark", "it brings no Hadoop", "Install pyspark as PyPI has it")
+    return found[0]
 
 
 def udfs_jar() -> str | None:
@@ -150,5 +185,6 @@ def _fetch(coordinate: str, folder: Path) -> None:
 if __name__ == "__main__":
     try:
         prepare()
+        store_jars(sys.argv[1:])
     except RunError as error:
         sys.exit(f"shardwright: {error}")

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.errors import RequestError
+from shardwright.files import is_file, open_stream, readable, size_of
 from shardwright.format.uids import UID_BYTES, UidFile
 from shardwright.store.sidecars import readable_paths
 from shardwright.store.types import own_type, spark_type
@@ -49,7 +50,7 @@ def open_keep_list(path: str, join_on: str) -> KeepList:
     if suffix not in (".npy", ".txt", ".parquet"):
         found = f"its name ends in '{suffix}', a keep list's in .npy, .txt or .parquet"
         raise RequestError(path, found, "Rename or convert it")
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise RequestError(path, "no such file", "Pass --keep-list with the file of the values to keep")
     try:
         if suffix == ".npy":
@@ -61,8 +62,8 @@ def open_keep_list(path: str, join_on: str) -> KeepList:
 
 
 def _open_npy(path: str) -> KeepList:
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
+    size = size_of(path)
+    with open_stream(path) as file:
         has_header = file.read(len(_MAGIC)) == _MAGIC
     if has_header:
         array = np.load(path, mmap_mode="r" if _has_values(path) else None, allow_pickle=False)
@@ -92,7 +93,7 @@ def _has_values(path: str) -> bool:
 
 
 def _open_text(path: str) -> KeepList:
-    with open(path, "rb") as file:
+    with open_stream(path) as file:
         chunk = file.read(_CHUNK_BYTES)
         if chunk[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise RequestError(path, "its text is UTF-16", "Save it as UTF-8, one value a line")
@@ -100,11 +101,11 @@ def _open_text(path: str) -> KeepList:
             chunk = file.read(_CHUNK_BYTES)
     if not chunk:
         raise empty_list(path)
-    return KeepList(path, T.StringType(), os.path.getsize(path) // _LINE_BYTES)
+    return KeepList(path, T.StringType(), size_of(path) // _LINE_BYTES)
 
 
 def _open_parquet(path: str, join_on: str) -> KeepList:
-    footer = pq.read_metadata(path)
+    footer = pq.read_metadata(readable(path))
     schema = footer.schema.to_arrow_schema()
     name = schema.names[0] if len(schema.names) == 1 else join_on
     if schema.names.count(name) != 1:
@@ -126,7 +127,7 @@ def read_values(spark: SparkSession, keep_list: KeepList, into: str) -> DataFram
     if keep_list.column is None:
         line = F.expr(r"trim(BOTH ' \t\n\u000b\f\r' FROM value)")
         return spark.read.text(paths).select(line.alias(into)).filter(F.col(into) != "")
-    field = pq.read_schema(keep_list.path).field(keep_list.column)
+    field = pq.read_schema(readable(keep_list.path)).field(keep_list.column)
     schema = T.StructType([T.StructField(field.name, own_type(field.name, field.type))])
     quoted = field.name.replace("`", "``")
     return spark.read.schema(schema).parquet(*paths).select(F.col(f"`{quoted}`").alias(into))

@@ -6,13 +6,13 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import import_module, resources
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from shardwright.store.jvm import class_archive, delta_jars, udfs_jar
+from shardwright.store.jvm import class_archive, delta_jars, store_jars, udfs_jar
 
 _LEAST_DRIVER_MIB = 1024
 # As many bytes as a million narrow rows take.
@@ -28,12 +28,15 @@ _JAVA_FOR_MANY = [
 _EXTENSIONS, _UDFS = "spark.sql.extensions", "shardwright.udfs.Extensions"
 
 
-def local_session(metadata_bytes: int = 0, record_classes: str | None = None) -> SparkSession:
+def local_session(
+    metadata_bytes: int = 0, record_classes: str | None = None, stores: Collection[str] = ()
+) -> SparkSession:
     """Start Spark on this machine with ``conf/local.conf``, the interpreter of this process and Delta from disk.
 
     Args:
         metadata_bytes: How large the sidecars are that it is for.
         record_classes: Where the JVM is to archive the classes that it loaded, when it ends.
+        stores: The kinds of stores that it is to read, too.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark asks for pandas once it hands Arrow to Python: load it while the JVM starts.
@@ -64,6 +67,9 @@ def local_session(metadata_bytes: int = 0, record_classes: str | None = None) ->
     builder = builder.config("spark.sql.warehouse.dir", os.path.join(tempfile.gettempdir(), "shardwright-warehouse"))
     builder = builder.config("spark.driver.memory", f"{_driver_memory_mib()}m")
     builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars()))
+    if stores:
+        # Behind all others: the archive of classes was recorded for what stands before.
+        os.environ["SPARK_DIST_CLASSPATH"] = os.pathsep.join(store_jars(stores))
     return builder.getOrCreate()
 
 

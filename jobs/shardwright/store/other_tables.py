@@ -12,7 +12,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError
-from shardwright.files import FileInfo, is_table_name, list_files
+from shardwright.files import describe, is_folder, is_table_name, list_files
+from shardwright.locations import FileInfo, to_spark
 from shardwright.store.dataset import digest
 from shardwright.store.sidecars import FILE_PATH, open_parquet, read_metadata
 
@@ -38,21 +39,21 @@ def open_other_table(spark: SparkSession, where: str) -> OtherTable:
     """
     if is_table_name(where):
         return _open_in_catalog(spark, where)
-    if os.path.isdir(os.path.join(where, "_delta_log")):
+    if is_folder(os.path.join(where, "_delta_log")):
         return _open_delta(spark, where)
     files = _parquet_files(where)
     found = open_parquet([file.path for file in files])
     frame = read_metadata(spark, where, found).drop(FILE_PATH)
-    root = where if os.path.isdir(where) else os.path.dirname(where)
+    root = os.path.dirname(where) if files[0].path == where else where
     states = [(os.path.relpath(file.path, root), file.size_bytes, file.modified_ns) for file in files]
     return OtherTable(where, frame, list(found.schema), {"files": len(files), "digest": digest(states)})
 
 
 def _parquet_files(where: str) -> list[FileInfo]:
-    if os.path.isfile(where):
-        status = os.stat(where)
-        return [FileInfo(where, status.st_size, status.st_mtime_ns)]
-    if not os.path.isdir(where):
+    file = describe(where)
+    if file is not None:
+        return [file]
+    if not is_folder(where):
         raise RequestError(where, "no such file, folder or table", "Pass --metadata with a table of more columns")
     files = [file for file in list_files(where, recursive=True) if file.path.endswith(".parquet")]
     if not files:
@@ -65,14 +66,13 @@ def _parquet_files(where: str) -> list[FileInfo]:
 
 
 def _open_delta(spark: SparkSession, where: str) -> OtherTable:
-    commits = sorted(file.path for file in list_files(os.path.join(where, "_delta_log")))
-    commits = [path for path in commits if _COMMIT.fullmatch(os.path.basename(path))]
+    log = list_files(os.path.join(where, "_delta_log"))
+    commits = [file for file in log if _COMMIT.fullmatch(os.path.basename(file.path))]
     if not commits:
         raise RequestError(where, "its _delta_log holds no commit", "Pass a Delta table")
-    version = int(os.path.basename(commits[-1])[:20])
-    status = os.stat(commits[-1])
-    identity = {"version": version, "digest": digest(status.st_size, status.st_mtime_ns)}
-    frame = spark.read.format("delta").option("versionAsOf", version).load(where)
+    version = int(os.path.basename(commits[-1].path)[:20])
+    identity = {"version": version, "digest": digest(commits[-1].size_bytes, commits[-1].modified_ns)}
+    frame = spark.read.format("delta").option("versionAsOf", version).load(to_spark(where))
     return OtherTable(where, _sound(frame, where), [], identity)
 
 

@@ -13,7 +13,20 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from shardwright.errors import RequestError
-from shardwright.files import list_files, read_json, remove_folder, write_json
+from shardwright.files import (
+    exists,
+    is_folder,
+    list_files,
+    list_names,
+    list_paths,
+    make_folder,
+    read_json,
+    remove_files,
+    remove_folder,
+    require_writable,
+    write_json,
+)
+from shardwright.locations import is_inside, is_url
 from shardwright.store.tables import MANIFEST, table_schema
 
 MANIFEST_NAME = "manifest.json"
@@ -53,11 +66,11 @@ def read_output(output_root: str) -> OutputState:
     Raises:
         RequestError: It is no folder, or its manifest is not one of ours.
     """
-    if not os.path.isdir(output_root):
-        if os.path.lexists(output_root):
+    if not is_folder(output_root):
+        if exists(output_root):
             raise RequestError(output_root, "it is no folder", "Pass an empty or a new folder")
         return OutputState(None, None, is_empty=True)
-    is_empty = not set(os.listdir(output_root)) - {_STAGING_NAME}
+    is_empty = not set(list_names(output_root)) - {_STAGING_NAME}
     return OutputState(_read_manifest(output_root), read_plan(output_root), is_empty)
 
 
@@ -76,7 +89,7 @@ def read_finished(output_root: str) -> dict[str, Any]:
     Raises:
         RequestError: There is none at this path.
     """
-    if not os.path.isdir(output_root):
+    if not is_folder(output_root):
         raise RequestError(output_root, "no such folder", "Pass the output of an export")
     state = read_output(output_root)
     if state.manifest:
@@ -91,7 +104,7 @@ def read_finished(output_root: str) -> dict[str, Any]:
 
 def is_output(folder: str) -> bool:
     """Tell a folder that an export has finished or claimed."""
-    return os.path.exists(os.path.join(folder, MANIFEST_NAME)) or os.path.exists(staging_folder(folder))
+    return exists(os.path.join(folder, MANIFEST_NAME)) or exists(staging_folder(folder))
 
 
 def _read_manifest(output_root: str) -> dict[str, Any] | None:
@@ -132,12 +145,12 @@ def list_strays(output_root: str, shard_names: Collection[str]) -> list[str]:
     Args:
         shard_names: The stems of the shards that belong there.
     """
-    hidden = [name for name in os.listdir(output_root) if name.startswith(".")]
+    hidden = [name for name in list_names(output_root) if name.startswith(".")]
     paths = [*hidden, *(os.path.relpath(file.path, output_root) for file in list_files(output_root, recursive=True))]
     ours = {f"{name}{suffix}" for name in shard_names for suffix in (".tar", ".parquet")}
     # A crash behind the commit leaves the plan and who carried it out, which do no harm.
     harmless = {os.path.join(_STAGING_NAME, name) for name in (PLAN_NAME, ATTEMPT_NAME)}
-    staged = [os.path.join(folder, name) for folder, _, names in os.walk(staging_folder(output_root)) for name in names]
+    staged = list_paths(staging_folder(output_root))
     strays = [path for file in staged if (path := os.path.relpath(file, output_root)) not in harmless]
     for path in paths:
         index = _INDEX.fullmatch(path)
@@ -148,9 +161,9 @@ def list_strays(output_root: str, shard_names: Collection[str]) -> list[str]:
 
 
 def require_apart(dataset_root: str, output_root: str) -> None:
-    """Refuse an output that is the input or lies inside it."""
-    source, output = os.path.realpath(dataset_root), os.path.realpath(output_root)
-    if os.path.commonpath([source, output]) == source:
+    """Refuse an output that is the input or lies inside it, or that nobody can write."""
+    require_writable(output_root)
+    if is_inside(output_root, dataset_root):
         raise RequestError(output_root, "the output is the input or lies inside it", "Pass a folder elsewhere")
 
 
@@ -186,7 +199,7 @@ def finish_output(output_root: str, manifest: Mapping[str, Any], folder: str | N
     """
     if folder is None:
         folder = os.path.join(staging_folder(output_root), os.urandom(8).hex())
-        os.makedirs(folder)
+        make_folder(folder)
     write_json(os.path.join(output_root, MANIFEST_NAME), manifest, folder)
     forget_attempts(output_root)
 
@@ -202,12 +215,10 @@ def discard_output(output_root: str, folder: str) -> None:
     Args:
         folder: The attempt's own.
     """
-    # First what tasks that still run write to: after this none of them can publish. The plan goes last, so that
-    # whoever finds the folder half removed knows what it is.
+    # First what tasks that still run write to: after this none of them can publish on a file system. The plan goes
+    # last, so that whoever finds the folder half removed knows what it is.
     remove_folder(folder)
-    for file in list_files(output_root):
-        if file.path.endswith((".tar", ".parquet")):
-            os.unlink(file.path)
+    remove_files(file.path for file in list_files(output_root) if file.path.endswith((".tar", ".parquet")))
     forget_attempts(output_root)
-    if not os.listdir(output_root):
+    if not (is_url(output_root) or os.listdir(output_root)):
         os.rmdir(output_root)

@@ -17,6 +17,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.errors import RunError
+from shardwright.locations import without_secrets
+from shardwright.object_store import delta_options
 from shardwright.store.conflicts import CONFLICT_TRIES
 from shardwright.store.session import is_ours
 from shardwright.store.tables import (
@@ -31,7 +33,7 @@ from shardwright.store.tables import (
 )
 
 # deltalake takes a path for a part of a URL, and fails on others or writes elsewhere.
-_PLAIN_PATH = re.compile(r"[\w /.,=+~@-]+")
+_PLAIN_PATH = re.compile(r"(\w+://)?[\w /.,=+~@-]+")
 # The types of the tables whose rows the driver makes.
 _ARROW_TYPES = {"string": pa.string(), "bigint": pa.int64(), "timestamp": pa.timestamp("us", "UTC")}
 
@@ -47,8 +49,8 @@ def read_rows(spark: SparkSession, tables: Tables, table: str, **values: str) ->
         filters = [(name, "=", value) for name, value in values.items()]
         # Spark reads what later protocols bring, and says what is wrong with a file.
         with suppress(DeltaError, pa.ArrowException, OSError):
-            found = DeltaTable(os.path.join(tables.root, table)).to_pyarrow_table(filters=filters or None)
-            return list(found.to_pylist())
+            found = DeltaTable(os.path.join(tables.root, table), storage_options=delta_options(tables.root))
+            return list(found.to_pyarrow_table(filters=filters or None).to_pylist())
     frame = tables.read(spark, table)
     for name, value in values.items():
         frame = frame.filter(F.col(name) == value)
@@ -100,21 +102,25 @@ def _append_values(
     columns = zip(*values, strict=True)
     rows = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
     path, transaction = os.path.join(tables.root, table), transaction_of(snapshot_id, table)
+    options = delta_options(path)
     properties = CommitProperties(
         custom_metadata={"userMetadata": user_metadata(snapshot_id, provenance)},
         app_transactions=[Transaction(transaction, 1)],
     )
     for tries_left in reversed(range(CONFLICT_TRIES)):
         try:
-            if not DeltaTable.is_deltatable(path):
+            if not DeltaTable.is_deltatable(path, storage_options=options):
                 # Empty, so that the rows are appended to a state that is known: two who made it with rows could both.
-                DeltaTable.create(path, schema, mode="ignore", configuration=table_properties(table))
+                DeltaTable.create(
+                    path, schema, mode="ignore", configuration=table_properties(table), storage_options=options
+                )
             # The state that is looked into is the one that is appended to: a commit in between is a conflict.
-            current = DeltaTable(path)
+            current = DeltaTable(path, storage_options=options)
             if current.transaction_version(transaction) is None:
                 write_deltalake(current, rows, mode="append", commit_properties=properties)
             return
         except DeltaError as error:
             # Another commit may have come first.
             if not tries_left:
-                raise RunError(path, str(error).splitlines()[0], "Run the same command again to go on") from error
+                found = without_secrets(str(error).splitlines()[0])
+                raise RunError(path, found, "Run the same command again to go on") from None

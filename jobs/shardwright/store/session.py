@@ -21,6 +21,8 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from shardwright.errors import RequestError, RunError, UnreadableFileError, restored
+from shardwright.locations import current_options, from_spark, stores_among, without_secrets
+from shardwright.store.hadoop import hadoop_settings, require_file_systems
 
 # Rules are checked under ANSI on every version: an overflow or a bad cast is an error, never a silent null.
 # Batches of the size of a sidecar's row group keep a worker's memory flat however wide the metadata is.
@@ -48,25 +50,32 @@ _PYTHON_ERROR = re.compile(
 _ASK_PLANNER = {"spark.rapids.sql.enabled": "false", "spark.rapids.sql.expression.cpuBridge.enabled": "false"}
 # `!Expression <ZipWith> zip_with(…) cannot run on GPU because …`; operators say no more than their expressions.
 _REFUSED = re.compile(r"^\s*!\s?\w* ?<\w+(?<!Exec)> (?P<text>.*)$")
-_FAILED_FILE = re.compile(r"Encountered error while reading file (?:file:/*)?(/.+?\.parquet)")
+_FAILED_FILE = re.compile(r"Encountered error while reading file (\S.*?\.parquet)")
 
 
 @contextmanager
-def session(spark: SparkSession | None = None) -> Iterator[SparkSession]:
+def session(spark: SparkSession | None = None, places: Sequence[str | None] = ()) -> Iterator[SparkSession]:
     """Give a session with our settings; the caller's own settings are restored at the end.
 
+    Args:
+        places: What is to be read and written; their stores need settings, too.
+
     Raises:
-        RequestError: The session has no Delta.
+        RequestError: The session has no Delta, or can't read a store.
     """
-    spark = spark or _current_session()
+    stores = stores_among(places)
+    spark = spark or _current_session(0, stores)
     _require_delta(spark)
+    settings = dict(_SETTINGS)
+    if stores:
+        settings |= hadoop_settings(stores, current_options()) | require_file_systems(spark, stores)
     # pyspark 4 also logs, as JSON on stderr, every exception that we turn into a sentence.
     with suppress(ImportError):
         from pyspark.logger import PySparkLogger
 
         for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
             PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
-    with _settings(spark, _SETTINGS, (*_COMPILED, _PARTITIONS)), run_errors("Spark"):
+    with _settings(spark, settings, (*_COMPILED, _PARTITIONS)), run_errors("Spark"):
         yield spark
 
 
@@ -98,7 +107,7 @@ def run_errors(where: str) -> Iterator[None]:
             raise ours from None
         unreadable = _FAILED_FILE.search(text)
         if unreadable:
-            raise UnreadableFileError(unquote(unreadable[1]), _first_cause(text)) from None
+            raise UnreadableFileError(from_spark(unquote(unreadable[1])), _first_cause(text)) from None
         raise RunError(where, _first_cause(text), "Run the same command again to go on") from error
 
 
@@ -113,7 +122,7 @@ def _first_cause(text: str) -> str:
     )
     if missing:
         return "the executors' Python has no shardwright; pass its wheel with --py-files"
-    return (python[-1:] or causes[-1:] or lines or ["Spark failed"])[0].rstrip(".")
+    return without_secrets((python[-1:] or causes[-1:] or lines or ["Spark failed"])[0].rstrip("."))
 
 
 def is_repeatable(frame: DataFrame) -> bool:
@@ -244,20 +253,22 @@ def task_count(spark: SparkSession, shard_count: int, per_core: int = 4) -> int:
 
 
 @contextmanager
-def starting_session(metadata_bytes: int) -> Iterator[Future[SparkSession]]:
+def starting_session(metadata_bytes: int, places: Sequence[str | None] = ()) -> Iterator[Future[SparkSession]]:
     """Start a session, or find the one that is there, while the caller does something else.
 
     Args:
         metadata_bytes: What is to be planned: how large the sidecars are.
+        places: What is to be read and written.
 
     Not in the main thread: there pyspark would set a signal handler that breaks into any call to the JVM.
     """
     active = SparkSession.getActiveSession()
     with ThreadPoolExecutor(1) as starter:
-        yield starter.submit(lambda: _current_session(metadata_bytes) if active is None else active)
+        stores = stores_among(places)
+        yield starter.submit(lambda: _current_session(metadata_bytes, stores) if active is None else active)
 
 
-def _current_session(metadata_bytes: int = 0) -> SparkSession:
+def _current_session(metadata_bytes: int, stores: Collection[str]) -> SparkSession:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
@@ -270,7 +281,7 @@ def _current_session(metadata_bytes: int = 0) -> SparkSession:
         return SparkSession.builder.getOrCreate()
     from shardwright.store.local import local_session  # not needed where the cluster brings Delta
 
-    return local_session(metadata_bytes)
+    return local_session(metadata_bytes, stores=stores)
 
 
 def _require_delta(spark: SparkSession) -> None:

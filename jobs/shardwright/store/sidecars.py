@@ -17,9 +17,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.errors import Problem, ProblemsError, RequestError
+from shardwright.files import readable
 from shardwright.format.drift import SidecarGroup, group_sidecars, widest_schema
 from shardwright.format.names import OWN_PREFIX
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
+from shardwright.locations import from_spark, to_spark
 from shardwright.store.dataset import Dataset, shard_stem
 from shardwright.store.session import plans_for_gpu
 from shardwright.store.types import null_places, own_type, spark_type, widened
@@ -72,7 +74,7 @@ def open_sidecars(dataset: Dataset) -> Sidecars | None:
     sound = [(path, schema) for path, schema in zip(paths, found, strict=True) if not isinstance(schema, Problem)]
     if not sound:
         raise ProblemsError("sidecars", [problem for _, problem in problems], "Nothing was written.")
-    receipt = read_receipt(pq.read_metadata(sound[0][0]).metadata)
+    receipt = read_receipt(_read_footer(sound[0][0]).metadata)
     return Sidecars(*_group(sound), receipt, tuple(problems))
 
 
@@ -95,7 +97,7 @@ def _group(schemas: Sequence[tuple[str, pa.Schema]]) -> tuple[pa.Schema, Sequenc
     """Give the schema that holds all files' rows, and the files by their own."""
     groups = group_sidecars(schemas)
     with ThreadPoolExecutor(8) as pool:
-        widest = widest_schema(groups, lambda paths: pool.map(pq.read_metadata, paths))
+        widest = widest_schema(groups, lambda paths: pool.map(_read_footer, paths))
     return clean_metadata(widest), groups
 
 
@@ -103,18 +105,20 @@ def _read_schema(path: str) -> pa.Schema | Problem:
     if os.path.exists(path) and not os.path.isfile(path):
         return Problem(path, None, None, "unreadable", "it is no file")  # a pipe would never end
     try:
-        return pq.read_schema(path)
+        return pq.read_schema(readable(path))
     except (pa.ArrowException, FileNotFoundError) as error:
         return Problem(path, None, None, "unreadable", str(error).splitlines()[0])
+
+
+def _read_footer(path: str) -> pq.FileMetaData:
+    return pq.read_metadata(readable(path))
 
 
 def count_rows(dataset: Dataset) -> dict[str, int]:
     """Count the rows of each sidecar, from its footer, by path."""
     paths = [shard.sidecar.path for shard in dataset.shards if shard.sidecar]
     with ThreadPoolExecutor(8) as pool:
-        return {
-            path: metadata.num_rows for path, metadata in zip(paths, pool.map(pq.read_metadata, paths), strict=True)
-        }
+        return {path: metadata.num_rows for path, metadata in zip(paths, pool.map(_read_footer, paths), strict=True)}
 
 
 def read_metadata(spark: SparkSession, root: str, sidecars: Sidecars, *, placed: bool = False) -> DataFrame:
@@ -175,7 +179,7 @@ def sidecar_stems(frame: DataFrame) -> dict[str, str]:
 
 def stem_of(uri: str) -> str:
     """Name the shard that a sidecar lies beside, from its percent-encoded URI."""
-    return shard_stem(_LOCAL.sub("/", unquote(uri)))
+    return shard_stem(from_spark(unquote(uri)))
 
 
 def row_place(frame: DataFrame) -> tuple[Column, Column]:
@@ -211,4 +215,4 @@ def readable_paths(paths: Sequence[str]) -> list[str]:
         if name.startswith(("_", ".")) or ":" in name:
             found = "Spark reads no files whose names begin with '_' or '.' or hold a ':'"
             raise RequestError(path, found, "Rename the file, and the tar that it lies beside")
-    return ["".join(f"\\{char}" if char in "\\{}[]*?" else char for char in path) for path in paths]
+    return ["".join(f"\\{char}" if char in "\\{}[]*?" else char for char in to_spark(path)) for path in paths]

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError
-from shardwright.files import absolute
+from shardwright.files import absolute, is_folder, list_names
+from shardwright.locations import beside as beside_it
+from shardwright.locations import is_inside, is_url, to_spark
 from shardwright.store.conflicts import retry_conflicts
 
 SHARDS, SAMPLES, DECISIONS = "shards", "samples", "decisions"
@@ -24,7 +26,7 @@ _POINTERS = "member_exts array<string>, payload_offsets array<bigint>, payload_b
 # The columns of each table, in order. `exports` has the metadata columns behind these.
 SCHEMAS: Mapping[str, str] = {
     SHARDS: f"""snapshot_id string, dataset_root string, shard_index bigint, shard_path string, shard_bytes bigint,
-        modified_ns bigint, sample_count bigint, unsound_count bigint, longest_name_bytes bigint,
+        modified_ns bigint, etag string, sample_count bigint, unsound_count bigint, longest_name_bytes bigint,
         longest_ext_bytes bigint, key_low bigint, key_high bigint, key_characters bigint, member_count bigint,
         skipped_count bigint, dialect string, {_PROBLEM}, scan_id string""",
     SAMPLES: f"""scan_id string, shard_path string, position bigint, key string, sample_offset bigint,
@@ -56,7 +58,7 @@ class Tables(NamedTuple):
 
     def name(self, table: str) -> str:
         """Give the table's name in SQL."""
-        path = os.path.join(self.root, table).replace("`", "``")
+        path = to_spark(os.path.join(self.root, table)).replace("`", "``")
         return f"{self.root}.{table}" if self.in_catalog else f"delta.`{path}`"
 
     @property
@@ -66,7 +68,7 @@ class Tables(NamedTuple):
     def exists(self, spark: SparkSession, table: str) -> bool:
         if self.in_catalog:
             return spark.catalog.tableExists(self.name(table))
-        return os.path.isdir(os.path.join(self.root, table, "_delta_log"))
+        return is_folder(os.path.join(self.root, table, "_delta_log"))
 
     def read(self, spark: SparkSession, table: str) -> DataFrame:
         """Read a table as it is now; rows of snapshots that were never committed are among them."""
@@ -76,7 +78,7 @@ class Tables(NamedTuple):
         """Give Delta's version of a table."""
         if not self.in_catalog:
             # A commit is a numbered file; asking Spark for the same number costs a third of a second.
-            log = os.listdir(os.path.join(self.root, table, "_delta_log"))
+            log = list_names(os.path.join(self.root, table, "_delta_log"))
             return max(int(name[:20]) for name in log if re.fullmatch(r"\d{20}\.json", name))
         row = spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1").head()
         return int(row["version"]) if row else -1
@@ -89,16 +91,13 @@ def tables_at(where: str | None, beside: str) -> Tables:
         RequestError: Tables and shards would share a folder.
     """
     if where is None:
-        return Tables(f"{beside}_tables")
+        return Tables(beside_it(beside, "_tables"))
     tables = named_tables(where)
     if not tables.in_catalog:
-        standing = next(place for place in (Path(tables.root), *Path(tables.root).parents) if place.exists())
-        if not standing.is_dir():
-            raise RequestError(f"--tables {where}", f"{standing} is no folder", "Pass a folder")
-        folders = [os.path.realpath(os.path.join(tables.root, table)) for table in SCHEMAS]
-        shards = os.path.realpath(beside)
+        _require_folder(where, tables.root)
+        folders = [os.path.join(tables.root, table) for table in SCHEMAS]
         # VACUUM deletes what it does not know under a table, and readers of shards stumble over a table among them.
-        if any(os.path.commonpath([shards, folder]) in (shards, folder) for folder in folders):
+        if any(is_inside(beside, folder) or is_inside(folder, beside) for folder in folders):
             found = f"the tables would share a folder with the shards in {beside}"
             raise RequestError(f"--tables {where}", found, f"Pass a folder beside them, like {beside}_tables")
     return tables
@@ -114,6 +113,14 @@ def tables_of(spark: SparkSession, manifest: Mapping[str, Any], where: str | Non
     if where and not tables.exists(spark, SNAPSHOTS):
         raise RequestError(f"--tables {where}", "there are no tables", "Leave it out, or pass their folder")
     return tables
+
+
+def _require_folder(where: str, root: str) -> None:
+    if is_url(root):
+        return
+    standing = next(place for place in (Path(root), *Path(root).parents) if place.exists())
+    if not standing.is_dir():
+        raise RequestError(f"--tables {where}", f"{standing} is no folder", "Pass a folder")
 
 
 def named_tables(where: str) -> Tables:
@@ -169,7 +176,7 @@ def _append(tables: Tables, table: str, rows: DataFrame, snapshot_id: str, prove
     if tables.in_catalog:
         writer.saveAsTable(tables.name(table))
     else:
-        writer.save(os.path.join(tables.root, table))
+        writer.save(to_spark(os.path.join(tables.root, table)))
 
 
 def table_properties(table: str) -> dict[str, str]:

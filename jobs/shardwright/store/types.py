@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from shardwright.errors import RequestError
 from shardwright.format.names import NOT_IN_TABLES
 from shardwright.format.widening import is_any_list
+from shardwright.locations import Task, with_current_options
 
 _SIMPLE: Mapping[pa.DataType, T.DataType] = {
     pa.bool_(): T.BooleanType(),
@@ -33,6 +34,11 @@ _SIMPLE: Mapping[pa.DataType, T.DataType] = {
     # Parquet keeps an all-null column of Arrow's null type as 32-bit integers.
     pa.null(): T.IntegerType(),
 }
+
+
+def in_tasks(rows: DataFrame, task: Task, schema: pa.Schema) -> DataFrame:
+    """Give what a task on executors makes of rows, as Arrow batches of a schema; it reaches stores as we do."""
+    return rows.mapInArrow(with_current_options(task), spark_schema(schema))
 
 
 def spark_schema(schema: pa.Schema) -> T.StructType:

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from shardwright.config import Keys
 from shardwright.errors import Problem
-from shardwright.files import OpenFile
+from shardwright.files import describe, is_file, open_forwards, open_stream, readable
 from shardwright.format.json_id import BadJsonError, with_json_id
 from shardwright.format.names import combine_key
 from shardwright.format.scan import ShardIndex, scan_tar
 from shardwright.format.sidecar import as_field, read_receipt
+from shardwright.format.window import RangeReader
 from shardwright.tasks.check_index import check_indexes
 from shardwright.tasks.differences import differing_row, shown
 from shardwright.tasks.sums import sum_file
@@ -100,17 +101,18 @@ def _check_files(expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem
         for problem in _check_file(f"{stem}{suffix}", name + suffix, expected[size], expected[checksum]):
             sound = False
             yield problem
-    if os.path.isfile(f"{stem}.parquet"):
+    if is_file(f"{stem}.parquet"):
         yield from _check_sidecar(f"{stem}.parquet", f"{name}.parquet", expected, job)
-    if job.deep and os.path.isfile(f"{stem}.tar"):
+    if job.deep and is_file(f"{stem}.tar"):
         yield from _check_tar(stem, name, expected["sample_count"], job, load=sound)
 
 
 def _check_file(path: str, name: str, size_bytes: int, checksum: str) -> Iterator[Problem]:
-    if not os.path.isfile(path):
+    file = describe(path)
+    if file is None:
         yield Problem(name, None, None, "missing_file", "the manifest names it")
         return
-    found = os.path.getsize(path)
+    found = file.size_bytes
     if found != size_bytes:
         detail = f"it has {found:,} bytes, the manifest says {size_bytes:,}"
         yield Problem(name, None, min(found, size_bytes), "wrong_size", detail)
@@ -120,7 +122,7 @@ def _check_file(path: str, name: str, size_bytes: int, checksum: str) -> Iterato
 
 def _check_sidecar(path: str, name: str, expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             yield from _check_footer(file, name, expected, job)
         keys = _read_column(path, job.id_col)
         wanted = _wanted_keys(path, keys, expected["shard_id"], job)
@@ -165,10 +167,11 @@ def _wanted_keys(path: str, keys: pa.Array, shard_id: int, job: CheckJob) -> pa.
 
 def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: bool) -> Iterator[Problem]:
     tar = f"{name}.tar"
-    with OpenFile(f"{stem}.tar") as file:
+    with open_forwards(f"{stem}.tar") as file:
         index = scan_tar(file, tar)
         yield from index.problems
-        if job.json_id_field is not None:
+    if job.json_id_field is not None:
+        with open_forwards(f"{stem}.tar") as file:
             yield from _check_json(file, tar, index.samples, job.json_id_field)
     if index.sample_count != sample_count:
         detail = f"it has {index.sample_count:,} samples, the manifest says {sample_count:,}"
@@ -188,7 +191,7 @@ def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: 
             yield from _load_first(f"{stem}.tar", tar, index)
 
 
-def _check_json(file: OpenFile, tar: str, samples: pa.Table, field: str) -> Iterator[Problem]:
+def _check_json(file: RangeReader, tar: str, samples: pa.Table, field: str) -> Iterator[Problem]:
     """Require that every JSON member is an object whose id is the sample's key."""
     exts = samples["member_exts"].combine_chunks()
     rows = np.repeat(np.arange(len(exts)), exts.value_lengths().to_numpy())
@@ -214,7 +217,7 @@ def _load_first(path: str, name: str, index: ShardIndex) -> Iterator[Problem]:
 
     first = index.samples.slice(0, 1).to_pylist()[0]
     # The file is opened here: webdataset takes a path for a URL, and some names for a part of one.
-    with open(path, "rb") as stream:
+    with open_stream(path) as stream:
         members = tariterators.tar_file_expander([{"url": path, "stream": stream}])
         sample = next(iter(tariterators.group_by_keys(members)))
     wanted = {ext.lower(): size for ext, size in zip(first["member_exts"], first["payload_bytes"], strict=True)}
@@ -233,5 +236,5 @@ def _key(keys: pa.Array, row: int) -> str | None:
 
 
 def _read_column(path: str, name: str) -> pa.Array:
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(readable(path)) as file:
         return file.read(columns=[name])[name].combine_chunks()

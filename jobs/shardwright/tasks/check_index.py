@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from shardwright.errors import Problem
+from shardwright.files import read_bytes
 from shardwright.format.loader_index import DALI_VERSIONS, dali_lines, energon_offsets
 
 
@@ -17,7 +17,7 @@ def check_indexes(stem: str, name: str, samples: pa.Table) -> Iterator[Problem]:
     """Check ``NAME.idx`` (DALI) and ``NAME.tar.idx`` (Energon) where they are there; samples as the tar has them."""
     for suffix, find_fault in ((".idx", _dali_fault), (".tar.idx", _energon_fault)):
         try:
-            fault = find_fault(Path(f"{stem}{suffix}").read_bytes(), samples)
+            fault = find_fault(read_bytes(f"{stem}{suffix}"), samples)
         except FileNotFoundError:
             continue
         if fault is not None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardwright.errors import Problem, Reason
-from shardwright.files import OpenFile
+from shardwright.files import is_file, open_forwards, readable
 from shardwright.format.names import shard_name
 from shardwright.format.scan import scan_tar
 from shardwright.format.sidecar import ROW_GROUP_ROWS, as_field
@@ -68,7 +68,7 @@ class _Sidecar:
         self._columns: dict[str, str] = {}
         self._files = ExitStack()
         try:
-            file = self._files.enter_context(pq.ParquetFile(path))
+            file = self._files.enter_context(pq.ParquetFile(readable(path)))
             names = file.schema_arrow.names
         except UNREADABLE:
             return  # the check of the files reports it
@@ -146,8 +146,8 @@ class _Members:
         # Lengths of JSON members changed with the ids in them.
         self._skips_json = job.json_id_field is not None
         self._samples: pa.Table | None = None
-        if os.path.isfile(path):
-            with OpenFile(path) as file:
+        if is_file(path):
+            with open_forwards(path) as file:
                 index = scan_tar(file, name)
             self._samples = None if index.problems else index.samples  # those are already reported
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from shardwright.errors import DataError, SampleReason
-from shardwright.files import OpenFile
+from shardwright.files import Ranges, open_file
 from shardwright.format.headers import ustar_split
 from shardwright.format.names import join_name
 from shardwright.tasks.streams import by_value
@@ -87,7 +87,7 @@ def inspect_samples(batches: Iterable[pa.RecordBatch], job: InspectJob) -> Itera
     """
     ordered = (batch.sort_by([("shard_path", "ascending"), ("position", "ascending")]) for batch in batches)
     for path, rows in by_value(ordered, "shard_path"):
-        with OpenFile(path) as tar:
+        with open_file(path) as tar:
             for batch in rows:
                 found = [
                     {**sample, **problem._asdict()}
@@ -98,7 +98,7 @@ def inspect_samples(batches: Iterable[pa.RecordBatch], job: InspectJob) -> Itera
                     yield pa.RecordBatch.from_pylist(found, schema=FOUND)
 
 
-def _problems(sample: Mapping[str, Any], tar: OpenFile, job: InspectJob) -> Iterator[_Unsound]:
+def _problems(sample: Mapping[str, Any], tar: Ranges, job: InspectJob) -> Iterator[_Unsound]:
     """Find problems in their order; whoever stops at the first has nothing read behind it."""
     for ext in sample["member_exts"]:
         name = join_name(sample["new_key"], ext)
@@ -129,7 +129,7 @@ def _problems(sample: Mapping[str, Any], tar: OpenFile, job: InspectJob) -> Iter
             yield _Unsound(offset, *problem)
 
 
-def _read(tar: OpenFile, offset: int, size: int) -> bytes:
+def _read(tar: Ranges, offset: int, size: int) -> bytes:
     payload = tar.read(offset, size)
     if len(payload) < size:
         raise DataError(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardwright.errors import RunError
-from shardwright.files import published
+from shardwright.files import published, readable, size_of
 from shardwright.format.sidecar import METADATA_KEY
 from shardwright.tasks.streams import by_value
 
@@ -58,12 +58,12 @@ def _save(source: str, target: str, rows: Iterator[pa.RecordBatch] | None, job: 
     computed = _Rows(rows)
     count = 0
     writer: pq.ParquetWriter | None = None
-    with pq.ParquetFile(source) as file, published(target, os.path.dirname(target)) as path:
+    with pq.ParquetFile(readable(source)) as file, published(target, os.path.dirname(target)) as written:
         try:
             for batch in _batches(file, _kept_metadata(file, job)):
                 table = _merge(batch, computed.take(len(batch), source), job)
                 if writer is None:
-                    writer = pq.ParquetWriter(path, table.schema)
+                    writer = pq.ParquetWriter(written, table.schema)
                 writer.write_table(table)
                 count += len(table)
         finally:
@@ -71,7 +71,7 @@ def _save(source: str, target: str, rows: Iterator[pa.RecordBatch] | None, job: 
                 writer.close()
         computed.require_end(source)
     return pa.RecordBatch.from_arrays(
-        [pa.array([target]), pa.array([count]), pa.array([os.path.getsize(target)])], schema=SAVED
+        [pa.array([target]), pa.array([count]), pa.array([size_of(target)])], schema=SAVED
     )
 
 

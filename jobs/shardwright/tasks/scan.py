@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from shardwright.errors import Problem
-from shardwright.files import OpenFile
+from shardwright.files import open_forwards
 from shardwright.format.key_sums import KeySums
 from shardwright.format.scan import SAMPLES, ShardIndex, scan_tar
+from shardwright.locations import FileInfo
 
 SAMPLE, SHARD = "sample", "shard"
 
@@ -59,28 +60,32 @@ _COMPRESSIONS = {
 }
 
 
-def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[int, str]]) -> Iterator[pa.RecordBatch]:
+def scan_shards(
+    batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[int, FileInfo]]
+) -> Iterator[pa.RecordBatch]:
     """Scan the shards whose numbers arrive.
 
     Args:
         batches: One column: numbers of ``shards``.
-        shards: ``shard_index`` and path of each shard.
+        shards: ``shard_index`` and file of each shard.
 
     Returns:
         Rows of schema `SCAN`: per shard its samples in tar order, then the shard.
     """
     chosen = (shards[number] for batch in batches for number in batch.column(0).to_pylist())
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
-        for (shard_index, path), index in _scan_ahead(pool, chosen):
-            place: dict[str, Any] = {"shard_index": shard_index, "shard_path": path}
+        for (shard_index, file), index in _scan_ahead(pool, chosen):
+            place: dict[str, Any] = {"shard_index": shard_index, "shard_path": file.path}
             for begin in range(0, len(index.samples), _BATCH_ROWS):
                 yield _sample_rows(index.samples.slice(begin, _BATCH_ROWS), begin, place)
             yield _shard_row(index, place)
 
 
-def _scan_ahead(pool: Executor, shards: Iterable[tuple[int, str]]) -> Iterator[tuple[tuple[int, str], ShardIndex]]:
+def _scan_ahead(
+    pool: Executor, shards: Iterable[tuple[int, FileInfo]]
+) -> Iterator[tuple[tuple[int, FileInfo], ShardIndex]]:
     """Scan shards in their order, some at a time: while one waits for the disk, others are read."""
-    waiting: deque[tuple[tuple[int, str], Future[ShardIndex]]] = deque()
+    waiting: deque[tuple[tuple[int, FileInfo], Future[ShardIndex]]] = deque()
     for shard in shards:
         waiting.append((shard, pool.submit(_scan_file, shard[1])))
         if len(waiting) >= _READ_AHEAD:
@@ -90,8 +95,9 @@ def _scan_ahead(pool: Executor, shards: Iterable[tuple[int, str]]) -> Iterator[t
         yield first, scanned.result()
 
 
-def _scan_file(path: str) -> ShardIndex:
-    with OpenFile(path) as tar:
+def _scan_file(file: FileInfo) -> ShardIndex:
+    path = file.path
+    with open_forwards(path, file) as tar:
         start = tar.read(0, 16)
         kind = next((kind for kind, magic in _COMPRESSIONS.items() if re.match(magic, start)), None)
         if kind is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from shardwright.errors import RunError
-from shardwright.files import OpenFile
+from shardwright.files import open_file
 from shardwright.format.uids import UID_BYTES, UidFile, uid_texts
 
 VALUES = pa.schema([pa.field("value", pa.string())])
@@ -17,7 +17,7 @@ RANGE_UIDS = 1 << 18
 
 def read_uids(batches: Iterable[pa.RecordBatch], file: UidFile) -> Iterator[pa.RecordBatch]:
     """Give the uids of the ranges whose numbers arrive: the first has uids 0 to `RANGE_UIDS`, and so on."""
-    with OpenFile(file.path) as opened:
+    with open_file(file.path) as opened:
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 first = number * RANGE_UIDS

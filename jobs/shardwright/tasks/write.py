@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,20 +16,16 @@ import pyarrow.parquet as pq
 import xxhash
 
 from shardwright.errors import DataError
-from shardwright.files import OpenFile, ask_for, published, read_range, write_all
-from shardwright.format.blocks import Members, Reads, assemble, plan_reads, starts_range
+from shardwright.files import Target, describe, open_target, published, readable
+from shardwright.format.blocks import Members, Reads, assemble, plan_reads
 from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
 from shardwright.format.json_id import BadJsonError, with_json_id
 from shardwright.format.names import shard_name
 from shardwright.format.sidecar import ROW_GROUP_ROWS, Receipt, SidecarColumn, as_field, read_receipt, receipt_bytes
+from shardwright.locations import FileInfo, is_url
+from shardwright.tasks.sources import BUFFER_BYTES, Source, open_source
 from shardwright.tasks.streams import by_value
-from shardwright.tasks.sums import FileSum, checksum_text, sum_file
-
-# Read and written at a time; with its gather a task holds about three of these, and all of them lie in a core's share
-# of the cache: four times as much takes half as long again.
-BUFFER_BYTES = 2 << 20
-# Reading through a gap of this size costs about as much as another call.
-MAX_GAP_BYTES = 16 << 10
+from shardwright.tasks.sums import FileSum, Summed, checksum_text, sum_file
 
 WRITTEN = pa.schema(
     [
@@ -44,7 +42,10 @@ WRITTEN = pa.schema(
 
 @dataclass(frozen=True)
 class WriteJob:
-    """What every task of one export knows; ``columns`` are the sidecar's, in order."""
+    """What every task of one export knows; ``columns`` are the sidecar's, in order.
+
+    ``sources`` are the dataset's tars by relative path, as they were listed.
+    """
 
     dataset_root: str
     output_root: str
@@ -54,6 +55,7 @@ class WriteJob:
     columns: tuple[SidecarColumn, ...]
     source_key_col: str
     source_shard_col: str
+    sources: Mapping[str, FileInfo] = field(default_factory=dict)
 
 
 def write_shards(batches: Iterable[pa.RecordBatch], job: WriteJob) -> Iterator[pa.RecordBatch]:
@@ -73,21 +75,21 @@ def write_shards(batches: Iterable[pa.RecordBatch], job: WriteJob) -> Iterator[p
 def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -> pa.RecordBatch:
     name = shard_name(shard_id, job.shard_digits)
     path = os.path.join(job.output_root, name)
-    receipt = _finished(path)
+    receipt, sidecar_sum = _finished(path), None
     if receipt is None:
         with ExitStack() as files:
             # The sidecar is published last: where it stands, the shard is complete.
-            sidecar_path = files.enter_context(published(f"{path}.parquet", job.staging))
-            tar_path = files.enter_context(published(f"{path}.tar", job.staging))
-            sidecar = files.enter_context(_SidecarWriter(sidecar_path, job))
-            with _TarWriter(tar_path, job) as tar:
+            sidecar_target = files.enter_context(published(f"{path}.parquet", job.staging))
+            tar_target = files.enter_context(published(f"{path}.tar", job.staging))
+            sidecar = files.enter_context(_SidecarWriter(sidecar_target, job))
+            with _TarWriter(tar_target, job) as tar:
                 for batch in rows:
                     tar.add(batch)
                     sidecar.add(batch)
                 tar_sum = tar.finish()
             receipt = Receipt(sidecar.row_count, *tar_sum, job.source_key_col, job.source_shard_col)
-            sidecar.finish(receipt)
-    sidecar_sum = sum_file(f"{path}.parquet")
+            sidecar_sum = sidecar.finish(receipt)
+    sidecar_sum = sidecar_sum or sum_file(f"{path}.parquet")
     values = [shard_id, name, receipt.sample_count, receipt.shard_bytes, sidecar_sum.size_bytes]
     values += [receipt.checksum, sidecar_sum.checksum]
     return pa.RecordBatch.from_arrays([pa.array([value]) for value in values], schema=WRITTEN)
@@ -96,32 +98,64 @@ def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -
 def _finished(path: str) -> Receipt | None:
     """Find what an earlier attempt of this same export published, and a crash of the machine left whole."""
     try:
-        receipt = read_receipt(pq.read_metadata(f"{path}.parquet").metadata)
-        if receipt and sum_file(f"{path}.tar") == FileSum(receipt.shard_bytes, receipt.checksum):
+        receipt = read_receipt(pq.read_metadata(readable(f"{path}.parquet")).metadata)
+        if receipt and _is_whole(path, receipt):
             return receipt
     except (FileNotFoundError, pa.ArrowException):
         pass
     return None
 
 
+def _is_whole(path: str, receipt: Receipt) -> bool:
+    """Tell whether the tar beside a sidecar is the one that it was written with."""
+    if not is_url(path):
+        return sum_file(f"{path}.tar") == FileSum(receipt.shard_bytes, receipt.checksum)
+    # A store shows whole objects only, and the tar before its sidecar: of that size, and not written again since,
+    # it is that tar. Nothing is fetched to see that.
+    tar, sidecar = describe(f"{path}.tar"), describe(f"{path}.parquet")
+    if tar is None or sidecar is None:
+        return False
+    return tar.size_bytes == receipt.shard_bytes and tar.modified_ns <= sidecar.modified_ns
+
+
+class _Piece(NamedTuple):
+    """Members of one source tar that are read together; one that is larger than the buffer has no ``reads``."""
+
+    source: Source
+    members: Members
+    keys: pa.Array
+    is_json: Flags
+    reads: Reads | None = None
+    fill: Callable[[Bytes], None] = lambda _: None
+
+    @property
+    def byte_count(self) -> int:
+        return self.reads.total_blocks * BLOCK_BYTES if self.reads else 0
+
+
 class _TarWriter:
     """One output tar, written once from front to back."""
 
-    def __init__(self, path: str, job: WriteJob) -> None:
+    def __init__(self, target: Target, job: WriteJob) -> None:
         self._job = job
         self._digest = xxhash.xxh3_128()
         self._size = 0
         self._buffer = np.empty((BUFFER_BYTES // BLOCK_BYTES, BLOCK_BYTES), dtype=np.uint8)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._file = open_target(target)
 
     def __enter__(self) -> _TarWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._file)
+        self._file.close()
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Append the samples of these rows."""
+        for piece in _read_ahead(self._pieces(rows)):
+            self._copy(piece)
+
+    def _pieces(self, rows: pa.RecordBatch) -> Iterator[_Piece]:
+        """Cut rows into what is read at a time; each is asked for when it is given."""
         counts = rows.column("payload_offsets").value_lengths().to_numpy()
         exts = rows.column("member_exts").flatten()
         keys = rows.column("key").take(pa.array(np.repeat(np.arange(len(counts)), counts)))
@@ -138,8 +172,16 @@ class _TarWriter:
         member_bounds = np.concatenate([[0], np.cumsum(counts)])[bounds]
         for row, begin, end in zip(bounds[:-1], member_bounds[:-1], member_bounds[1:], strict=True):
             shard = rows.column("source_shard")[row].as_py()
-            with _Source(os.path.join(self._job.dataset_root, shard)) as source:
-                self._copy(source, members.slice(begin, end), is_json[begin:end], keys.slice(begin, end - begin))
+            run = members.slice(begin, end)
+            with open_source(os.path.join(self._job.dataset_root, shard), self._job.sources.get(shard)) as source:
+                starts_here = source.starts(run)
+                for first, last in _chunks(run, starts_here):
+                    places = slice(begin + first, begin + last)
+                    piece = _Piece(source, run.slice(first, last), keys[places], is_json[places])
+                    if last - first > 1 or run.payload_bytes[first] <= BUFFER_BYTES or piece.is_json[0]:
+                        reads = plan_reads(piece.members, starts_here[first:last])
+                        piece = piece._replace(reads=reads, fill=source.ask(reads))
+                    yield piece
 
     def finish(self) -> FileSum:
         """Write the end blocks."""
@@ -147,24 +189,25 @@ class _TarWriter:
         self._append(np.zeros(-(-end // RECORD_BYTES) * RECORD_BYTES - self._size, dtype=np.uint8))
         return FileSum(self._size, checksum_text(self._digest))
 
-    def _copy(self, source: _Source, members: Members, is_json: Flags, keys: pa.Array) -> None:
-        for begin, end in _chunks(members):
-            chunk = members.slice(begin, end)
-            if end - begin == 1 and chunk.payload_bytes[0] > BUFFER_BYTES and not is_json[begin]:
-                self._stream(source, chunk)
-                continue
-            reads = plan_reads(chunk, MAX_GAP_BYTES)
-            blocks = source.read_blocks(reads, self._buffer)
-            replaced = {
-                member: self._with_id(
-                    blocks, int(reads.payload_blocks[member]), chunk, member, keys[begin + member], source
-                )
-                for member in np.flatnonzero(is_json[begin:end]).tolist()
-            }
-            self._append(assemble(chunk, blocks, reads.payload_blocks, replaced).reshape(-1))
+    def _copy(self, piece: _Piece) -> None:
+        source, members, reads = piece.source, piece.members, piece.reads
+        if reads is None:
+            self._stream(source, members)
+            return
+        blocks = self._buffer
+        if reads.total_blocks > len(blocks):
+            blocks = np.empty((reads.total_blocks, BLOCK_BYTES), np.uint8)
+        piece.fill(blocks)
+        replaced = {
+            member: self._with_id(
+                blocks, int(reads.payload_blocks[member]), members, member, piece.keys[member], source
+            )
+            for member in np.flatnonzero(piece.is_json).tolist()
+        }
+        self._append(assemble(members, blocks, reads.payload_blocks, replaced).reshape(-1))
 
     def _with_id(
-        self, blocks: Bytes, block: int, members: Members, member: int, key: pa.Scalar, source: _Source
+        self, blocks: Bytes, block: int, members: Members, member: int, key: pa.Scalar, source: Source
     ) -> bytes:
         begin = block * BLOCK_BYTES
         payload = blocks.reshape(-1)[begin : begin + int(members.payload_bytes[member])].tobytes()
@@ -177,30 +220,40 @@ class _TarWriter:
                 "Repair the JSON, or pass --no-json-id to copy JSON members as they are. Nothing was committed.",
             ) from None
 
-    def _stream(self, source: _Source, member: Members) -> None:
+    def _stream(self, source: Source, member: Members) -> None:
         """Copy a member that is larger than the buffer."""
         self._append(ustar_headers(member.names, member.payload_bytes).reshape(-1))
-        offset, left = int(member.payload_offsets[0]), int(member.payload_bytes[0])
-        buffer = self._buffer.reshape(-1)
-        while left:
-            count = min(left, BUFFER_BYTES)
-            source.fill(offset, buffer[:count])
-            self._append(buffer[:count])
-            offset, left = offset + count, left - count
-        self._append(np.zeros(-int(member.payload_bytes[0]) % BLOCK_BYTES, dtype=np.uint8))
+        size = int(member.payload_bytes[0])
+        for part in source.stream(int(member.payload_offsets[0]), size, self._buffer):
+            self._append(part)
+        self._append(np.zeros(-size % BLOCK_BYTES, dtype=np.uint8))
 
     def _append(self, data: Bytes) -> None:
-        write_all(self._file, data.data)
+        self._file.write(data.data)
         self._digest.update(data.data)
         self._size += len(data)
 
 
-def _chunks(members: Members) -> Iterator[tuple[int, int]]:
+def _read_ahead(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    """Give pieces in their order; of a store's, some are on their way before they are needed."""
+    waiting: deque[_Piece] = deque()
+    held = 0
+    for piece in pieces:
+        waiting.append(piece)
+        held += piece.byte_count
+        while waiting and held >= piece.source.ahead_bytes:
+            first = waiting.popleft()
+            held -= first.byte_count
+            yield first
+    yield from waiting
+
+
+def _chunks(members: Members, starts_here: Flags) -> Iterator[tuple[int, int]]:
     """Cut members into runs whose reads fit the buffer; a member that does not fit is a run of its own."""
     blocks: Longs = block_count(members.payload_bytes)
     ends = members.payload_offsets + blocks * BLOCK_BYTES
     gaps = np.concatenate([[0], members.payload_offsets[1:] - ends[:-1]]) // BLOCK_BYTES
-    cost = np.cumsum(blocks + np.where(starts_range(members, MAX_GAP_BYTES), 0, gaps))
+    cost = np.cumsum(blocks + np.where(starts_here, 0, gaps))
     begin = 0
     while begin < len(cost):
         spent = int(cost[begin - 1]) if begin else 0
@@ -209,36 +262,12 @@ def _chunks(members: Members) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-class _Source(OpenFile):
-    """One source tar."""
-
-    def read_blocks(self, reads: Reads, buffer: Bytes) -> Bytes:
-        """Read ranges one behind the other; the buffer is used where it is large enough."""
-        blocks = buffer if reads.total_blocks <= len(buffer) else np.empty((reads.total_blocks, BLOCK_BYTES), np.uint8)
-        flat = blocks.reshape(-1)
-        ranges = list(zip(*(part.tolist() for part in reads[:3]), strict=True))
-        # A disk serves many ranges at once about twice as fast as one behind the other.
-        for offset, size, _ in ranges:
-            ask_for(self.descriptor, offset, size)
-        for offset, size, first in ranges:
-            self.fill(offset, flat[first * BLOCK_BYTES : first * BLOCK_BYTES + size])
-        return blocks
-
-    def fill(self, offset: int, into: Bytes) -> None:
-        count = read_range(self.descriptor, offset, into.data)
-        if count < len(into):
-            raise DataError(
-                f"{self.path} at byte {offset:,}",
-                f"{len(into):,} bytes were expected, {count:,} are there; the shard changed since it was indexed",
-                "Run the command again: it indexes the shard anew. Nothing was committed.",
-            )
-
-
 class _SidecarWriter:
     """One output sidecar, row groups of `ROW_GROUP_ROWS`."""
 
-    def __init__(self, path: str, job: WriteJob) -> None:
-        self._path = path
+    def __init__(self, target: Target, job: WriteJob) -> None:
+        # A file is read again for its sum, from memory; an object would have to be fetched.
+        self._target = target if isinstance(target, str) else Summed(target)
         self._job = job
         self._waiting: list[pa.Table] = []
         self._writer: pq.ParquetWriter | None = None
@@ -264,17 +293,18 @@ class _SidecarWriter:
         if sum(len(table) for table in self._waiting) >= ROW_GROUP_ROWS:
             self._flush(whole_groups=True)
 
-    def finish(self, receipt: Receipt) -> None:
-        """Write what is left and the receipt."""
+    def finish(self, receipt: Receipt) -> FileSum | None:
+        """Write what is left and the receipt; give the sum where it was taken."""
         self._flush(whole_groups=False)
         if self._writer:
             self._writer.add_key_value_metadata(receipt_bytes(receipt))
             self._writer.close()
+        return self._target.sum() if isinstance(self._target, Summed) else None
 
     def _flush(self, *, whole_groups: bool) -> None:
         table = pa.concat_tables(self._waiting).combine_chunks()
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema)
+            self._writer = pq.ParquetWriter(self._target, table.schema)
         count = len(table) // ROW_GROUP_ROWS * ROW_GROUP_ROWS if whole_groups else len(table)
         if count:
             self._writer.write_table(table.slice(0, count), row_group_size=ROW_GROUP_ROWS)

@@ -1,0 +1,243 @@
+"""Objects as files: ranges many at a time, reads that go forwards, streams, uploads."""
+
+from __future__ import annotations
+
+import errno
+import io
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from shardwright.locations import FileInfo, root_of
+from shardwright.object_store import PART_BYTES, describe, get_range, put, put_parts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Of a process: where 50 KB are asked for at once, enough to hide the time to their first byte.
+REQUESTS_IN_FLIGHT = 32
+# Read ahead of whoever reads forwards.
+_CHUNK_BYTES, _CHUNKS_AHEAD = 4 << 20, 3
+_STREAM_BYTES = 1 << 20
+
+
+class Pace:
+    """How fast a store answers: seconds to the first byte, and bytes a second from then on, as seen lately."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # What S3 is like, until more is known.
+        self._latency_seconds, self._bytes_per_second = 0.03, 80e6
+
+    def note(self, count: int, first_seconds: float, all_seconds: float) -> None:
+        """Take in what a request took."""
+        with self._lock:
+            self._latency_seconds += 0.1 * (first_seconds - self._latency_seconds)
+            # What comes with the first packet says nothing.
+            if count >= _STREAM_BYTES // 2 and all_seconds > first_seconds:
+                self._bytes_per_second += 0.1 * (count / (all_seconds - first_seconds) - self._bytes_per_second)
+
+    @property
+    def request_bytes(self) -> int:
+        """The bytes that a request costs: what would come in while its first byte is waited for."""
+        return int(self._latency_seconds * self._bytes_per_second)
+
+
+@cache
+def _pace_of(root: str) -> Pace:  # noqa: ARG001 - what tells one pace from another
+    return Pace()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(REQUESTS_IN_FLIGHT, "shardwright-ranges")
+
+
+class StoreFile:
+    """An object open for range reads; where it became another one, a read raises `ChangedError`.
+
+    Args:
+        known: What a listing showed; without it, the object is looked at now.
+
+    Raises:
+        FileNotFoundError: There is no such object.
+    """
+
+    def __init__(self, path: str, known: FileInfo | None = None) -> None:
+        found = known or describe(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such object", path)
+        self.path, self.size_bytes = path, found.size_bytes
+        self.pace = _pace_of(root_of(path))
+        self._known = found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read a range; fewer bytes only where the object ends."""
+        return bytes(self.fetch(offset, count))
+
+    def fetch(self, offset: int, count: int) -> Any:
+        """Read a range as a buffer that is not copied."""
+        count = min(count, self.size_bytes - offset)
+        if count <= 0:
+            return b""
+        answer = get_range(self._known, offset, count)
+        self.pace.note(count, answer.first_seconds, answer.all_seconds)
+        return answer.data
+
+    def submit(self, offset: int, count: int) -> Future[Any]:
+        """Ask for a range; of those that were asked for, `REQUESTS_IN_FLIGHT` are on their way."""
+        return _pool().submit(self.fetch, offset, count)
+
+
+class Forwards:
+    """A file that is read from front to back in pieces, such as headers, with gaps between them.
+
+    Where the pieces stand so close that reading through takes less time than another request for each, whole
+    chunks are read, some of them ahead; else the pieces alone.
+    """
+
+    def __init__(self, file: StoreFile) -> None:
+        self.size_bytes = file.size_bytes
+        self._file = file
+        self._chunks: dict[int, Future[Any]] = {}
+        self._last = 0
+        self._step_bytes = 0.0  # from one piece to the next, lately
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read a range; fewer bytes only where the file ends."""
+        self._step_bytes += 0.25 * (max(offset - self._last, 0) - self._step_bytes)
+        self._last = offset
+        first, last = offset // _CHUNK_BYTES, max(offset, offset + count - 1) // _CHUNK_BYTES
+        if first not in self._chunks and self._step_bytes > self._file.pace.request_bytes * _CHUNKS_AHEAD:
+            return self._file.read(offset, count)
+        for number in [number for number in self._chunks if number < first]:
+            self._chunks.pop(number).cancel()
+        for number in range(first, last + 1 + _CHUNKS_AHEAD):
+            if number not in self._chunks and number * _CHUNK_BYTES < self.size_bytes:
+                self._chunks[number] = self._file.submit(number * _CHUNK_BYTES, _CHUNK_BYTES)
+        begin = first * _CHUNK_BYTES
+        parts = [
+            memoryview(self._chunks[number].result()) for number in range(first, last + 1) if number in self._chunks
+        ]
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(data[offset - begin : offset - begin + count]) if parts else b""
+
+
+class Stream(io.RawIOBase):
+    """An object as Python's file: for those that read files by themselves."""
+
+    def __init__(self, file: StoreFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size_bytes}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, into: Any) -> int:
+        data = self._file.fetch(self._at, len(into))
+        into[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at once what was asked for: a Parquet page is one request."""
+        data = self._file.read(self._at, self._file.size_bytes if size < 0 else size)
+        self._at += len(data)
+        return data
+
+
+def read_through(file: StoreFile) -> Iterator[memoryview]:
+    """Give all bytes of an object, chunk by chunk, some of them ahead."""
+    chunks: list[Future[Any]] = []
+    for offset in range(0, file.size_bytes, _CHUNK_BYTES):
+        chunks.append(file.submit(offset, _CHUNK_BYTES))
+        if len(chunks) > _CHUNKS_AHEAD:
+            yield memoryview(chunks.pop(0).result())
+    for chunk in chunks:
+        yield memoryview(chunk.result())
+
+
+class _AbortedError(Exception):
+    """Ends an upload that is not to be finished."""
+
+
+class Upload(io.RawIOBase):
+    """An object that is being written: it appears whole when it is finished, or not at all when it is aborted."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._part = bytearray()
+        self._parts: queue.Queue[bytes | None] = queue.Queue(1)
+        self._aborted = False
+        self._sending: Future[None] | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Append; whoever is faster than the store waits."""
+        count = len(data)
+        self._part += data
+        while len(self._part) >= PART_BYTES:
+            with memoryview(self._part) as whole:
+                part = bytes(whole[:PART_BYTES])
+            self._send(part)
+            del self._part[:PART_BYTES]
+        return count
+
+    def finish(self) -> None:
+        """Let the object appear under its name."""
+        if self._sending is None:
+            put(self.path, bytes(self._part))
+            return
+        self._send(bytes(self._part))
+        self._send(None)
+        self._sending.result()
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        self._aborted = True
+        if self._sending is not None:
+            with suppress(Exception):
+                self._send(None)
+                self._sending.result()
+
+    def _send(self, part: bytes | None) -> None:
+        if self._sending is None:
+            pool = ThreadPoolExecutor(1, "shardwright-upload")
+            self._sending = pool.submit(put_parts, self.path, self._take())
+            pool.shutdown(wait=False)
+        while True:
+            with suppress(queue.Full):
+                self._parts.put(part, timeout=0.1)
+                return
+            # Nobody takes parts any more once the upload failed.
+            if self._sending.done():
+                self._sending.result()
+
+    def _take(self) -> Iterator[bytes]:
+        while (part := self._parts.get()) is not None:
+            if part:
+                yield part
+        if self._aborted:
+            raise _AbortedError
