@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 
 from shardwright import files, object_files, object_store
 from shardwright.errors import ChangedError, RequestError, RunError
+from shardwright.format.loader_index import dali_lines, energon_offsets, header_runs
+from shardwright.format.scan import scan_tar
 from shardwright.locations import storage_options
 from shardwright.object_files import Forwards, StoreFile, Upload
 from shardwright.object_store import PART_BYTES, put
+from tests.builders import TarInMemory, sample_members, tar_bytes
 from tests.stores import SECRET, Bucket
 
 pytestmark = pytest.mark.stores
@@ -98,6 +102,38 @@ def test_reads_that_go_forwards_read_through_or_hop(bucket: Bucket, step: int, m
         assert len(sent) == 1
     else:
         assert sum(sent) < size / 2
+
+
+def test_an_index_tells_where_to_look_and_is_not_believed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_files.Pace, "request_bytes", 1_000)
+    members = [
+        (name, bytes(1_000_000) if name.endswith("jpg") else payload)
+        for number in range(40)
+        for name, payload in sample_members(f"{number:05d}")
+    ]
+    data = tar_bytes(members)
+    put(bucket.url("x.tar"), data)
+    samples = scan_tar(TarInMemory(data), "x").samples
+    lines = dali_lines(samples, "v1.2")
+    shifted = [re.sub(r"\d{4,}", lambda found: str(int(found[0]) + 1_024), line) for line in lines]
+    indexes = {
+        "x.idx": "\n".join(lines).encode(),
+        "x.tar.idx": energon_offsets(samples).astype("<u8").tobytes(),
+        "wrong/x.idx": "\n".join(shifted).encode(),
+        "other/x.idx": b"v1.2 7\njpg here",
+    }
+    requests = {}
+    for name, index in {"": b"", **indexes}.items():
+        bucket.requests()
+        runs = header_runs(name, index)
+        with files.open_forwards(bucket.url("x.tar"), pieces=lambda runs=runs: runs) as tar:  # type: ignore[misc]
+            assert scan_tar(tar, "x").samples.equals(samples)
+        requests[name] = [request.sent_bytes for request in bucket.requests() if request.method == "GET"]
+    assert header_runs("other/x.idx", indexes["other/x.idx"]) == []
+    assert len(header_runs("x.idx", indexes["x.idx"])) == 41
+    # As many bytes as without, and all are asked for at once.
+    assert all(sum(sent) < len(data) / 5 for sent in requests.values())
+    assert len(requests["x.idx"]) <= len(requests[""]) + 2
 
 
 def test_an_upload_appears_whole_or_not_at_all(bucket: Bucket) -> None:
@@ -186,7 +222,7 @@ def test_an_upload_whose_parts_the_store_refuses_leaves_nothing(bucket: Bucket) 
             for _ in range(6):
                 upload.write(bytes(PART_BYTES))
 
-    options = storage_options({**bucket.options, "max_retries": "0"})
+    options = storage_options({**bucket.options, "max_retries": "2"})
     refused = bucket.failing("partNumber=3", times=100)
     with options, refused, pytest.raises(RunError, match="partNumber=3"):
         upload_six_parts()

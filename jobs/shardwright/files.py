@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ from shardwright import object_store
 from shardwright.errors import RequestError
 from shardwright.local_files import NewFile, OpenFile, file_info, walk
 from shardwright.locations import FileInfo, canonical, is_url, key_of, scheme_of
-from shardwright.object_files import Forwards, StoreFile, Stream, Upload, read_through
+from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, Upload, read_through
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EMLINK)
 _TABLE_NAME = re.compile(r"\w+\.\w+\.\w+")
 _READ_BYTES = 1 << 20
+# Offset and size of each.
+Pieces = Iterable[tuple[int, int]]
 # What is being written: a path that gets its final name later, or an upload.
 Target = str | Upload
 
@@ -139,10 +141,23 @@ def open_file(path: str, known: FileInfo | None = None) -> Ranges:
 
 
 @contextmanager
-def open_forwards(path: str, known: FileInfo | None = None) -> Iterator[Ranges | Forwards]:
-    """Open a file for reads that go forwards, as a look at its headers does."""
+def open_forwards(
+    path: str, known: FileInfo | None = None, pieces: Callable[[], Pieces] = tuple
+) -> Iterator[Ranges | Forwards]:
+    """Open a file for reads that go forwards, as a look at its headers does.
+
+    Args:
+        pieces: Gives where an index says that headers stand; a store that answers slowly is asked for them ahead.
+    """
     with open_file(path, known) as file:
-        yield Forwards(file) if isinstance(file, StoreFile) else file
+        yield Forwards(file, pieces) if isinstance(file, StoreFile) else file
+
+
+@contextmanager
+def open_ahead(path: str, pieces: Callable[[], Pieces]) -> Iterator[Ranges]:
+    """Open a file of which some pieces will be read, in their order: a store is asked for them ahead."""
+    with open_file(path) as file:
+        yield Ahead(file, pieces()) if isinstance(file, StoreFile) else file
 
 
 def open_stream(path: str) -> IO[bytes]:

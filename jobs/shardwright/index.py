@@ -136,7 +136,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
         return
     known = known if store else {}
     fresh = {shard.shard_index: shard.file for shard in dataset.shards if shard.file not in known}
-    scanned = _scan(spark, fresh)
+    scanned = _scan(spark, fresh, dataset.indexes)
     # One pass over the headers serves the samples, the shards and the problems.
     with in_memory(scanned):
         found = scanned.filter(F.col("kind") == scan.SHARD).collect() if fresh else []
@@ -183,10 +183,12 @@ def _read_scan(
     return Index(snapshot_id, samples, shards, len(counts))
 
 
-def _scan(spark: SparkSession, files: Mapping[int, FileInfo]) -> DataFrame:
+def _scan(spark: SparkSession, files: Mapping[int, FileInfo], indexes: Mapping[str, FileInfo]) -> DataFrame:
     tasks = task_count(spark, len(files))
     numbers = sorted(files)
-    shards = {rank: (number, files[number]) for rank, number in enumerate(numbers)}
+    shards = {
+        rank: scan.Tar(number, files[number], indexes.get(files[number].path)) for rank, number in enumerate(numbers)
+    }
     return in_tasks(spark.range(0, len(numbers), 1, tasks), partial(scan.scan_shards, shards=shards), scan.SCAN)
 
 

@@ -6,7 +6,8 @@ import errno
 import io
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -23,6 +24,7 @@ REQUESTS_IN_FLIGHT = 32
 # Read ahead of whoever reads forwards.
 _CHUNK_BYTES, _CHUNKS_AHEAD = 4 << 20, 3
 _STREAM_BYTES = 1 << 20
+_AHEAD_BYTES = 16 << 20
 
 
 class Pace:
@@ -99,16 +101,61 @@ class StoreFile:
         return _pool().submit(self.fetch, offset, count)
 
 
+class Ahead:
+    """A file of which some ranges are expected to be read, in their order: they are asked for before.
+
+    Others may be read as well, and ranges may be left out.
+    """
+
+    def __init__(self, file: StoreFile, ranges: Iterable[tuple[int, int]]) -> None:
+        self.path, self.size_bytes = file.path, file.size_bytes
+        self._file = file
+        self._ranges = iter(ranges)
+        self._asked: deque[tuple[int, int, Future[Any]]] = deque()
+        self._asked_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read a range; fewer bytes only where the file ends."""
+        while self._asked and sum(self._asked[0][:2]) <= offset:
+            self._asked_bytes -= self._asked.popleft()[1]
+        self._ask(offset)
+        if self._asked:
+            begin, size, answer = self._asked[0]
+            if begin <= offset and offset + count <= begin + size:
+                return bytes(memoryview(answer.result())[offset - begin : offset - begin + count])
+        return self._file.read(offset, count)
+
+    def _ask(self, offset: int) -> None:
+        """Ask for the next ranges behind an offset, as many as may be on their way."""
+        while self._asked_bytes < _AHEAD_BYTES and len(self._asked) < REQUESTS_IN_FLIGHT:
+            expected = next((expected for expected in self._ranges if sum(expected) > offset), None)
+            if expected is None:
+                return
+            self._asked.append((*expected, self._file.submit(*expected)))
+            self._asked_bytes += expected[1]
+
+
 class Forwards:
     """A file that is read from front to back in pieces, such as headers, with gaps between them.
 
     Where the pieces stand so close that reading through takes less time than another request for each, whole
     chunks are read, some of them ahead; else the pieces alone.
+
+    Args:
+        pieces: Gives where pieces are said to stand, offset and size of each; they are asked for ahead.
     """
 
-    def __init__(self, file: StoreFile) -> None:
+    def __init__(self, file: StoreFile, pieces: Callable[[], Iterable[tuple[int, int]]] = tuple) -> None:
         self.size_bytes = file.size_bytes
         self._file = file
+        self._pieces = pieces
+        self._ahead: Ahead | None = None
         self._chunks: dict[int, Future[Any]] = {}
         self._last = 0
         self._step_bytes = 0.0  # from one piece to the next, lately
@@ -118,11 +165,15 @@ class Forwards:
         self._step_bytes += 0.25 * (max(offset - self._last, 0) - self._step_bytes)
         self._last = offset
         first, last = offset // _CHUNK_BYTES, max(offset, offset + count - 1) // _CHUNK_BYTES
-        if first not in self._chunks and self._step_bytes > self._file.pace.request_bytes * _CHUNKS_AHEAD:
-            return self._file.read(offset, count)
+        hops = self._step_bytes > self._file.pace.request_bytes * _CHUNKS_AHEAD
+        if hops and first not in self._chunks:
+            self._ahead = self._ahead or Ahead(self._file, self._pieces())
+            return self._ahead.read(offset, count)
         for number in [number for number in self._chunks if number < first]:
             self._chunks.pop(number).cancel()
-        for number in range(first, last + 1 + _CHUNKS_AHEAD):
+        # Nothing is known yet when the first piece is asked for.
+        ahead = 0 if hops or not offset else _CHUNKS_AHEAD
+        for number in range(first, last + 1 + ahead):
             if number not in self._chunks and number * _CHUNK_BYTES < self.size_bytes:
                 self._chunks[number] = self._file.submit(number * _CHUNK_BYTES, _CHUNK_BYTES)
         begin = first * _CHUNK_BYTES

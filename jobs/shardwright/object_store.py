@@ -34,6 +34,16 @@ _PARTS_IN_FLIGHT = 2
 _PAGE = 1_000
 _FOR_CLIENT = ("timeout", "connect_timeout", "read_timeout", "proxy_url", "allow_http", "allow_invalid_certificates")
 _CLOUDS = {"s3": ("aws_",), "gs": ("google_", "gcs_"), "abfss": ("azure_",)}
+# What a store's address is called; the first one that is set counts.
+ENDPOINTS = (
+    "endpoint",
+    "endpoint_url",
+    "aws_endpoint",
+    "aws_endpoint_url_s3",
+    "aws_endpoint_url",
+    "azure_storage_endpoint",
+    "azure_endpoint",
+)
 _REFUSED = re.compile(r"status code: 40[13] ")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _AGAIN = "Run the same command again to go on"
@@ -95,8 +105,8 @@ def _sorted(scheme: str, given: dict[str, str]) -> tuple[dict[str, str], dict[st
     for name in ("allow_http", "allow_invalid_certificates"):
         if name in client:
             client[name] = _flag(name, client[name])
-    endpoints = [value for name, value in config.items() if "endpoint" in name]
-    if scheme == "http" or "use_emulator" in config or any(value.startswith("http://") for value in endpoints):
+    endpoint = StorageOptions(config).get(*ENDPOINTS) or ""
+    if scheme == "http" or "use_emulator" in config or endpoint.startswith("http://"):
         client.setdefault("allow_http", True)
     retry: dict[str, Any] = {}
     if "max_retries" in config:

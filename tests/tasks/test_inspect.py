@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from shardwright import files
 from shardwright.errors import DataError
 from shardwright.format.scan import scan_tar
 from shardwright.local_files import OpenFile
@@ -313,7 +314,7 @@ def test_inspect_opens_each_tar_once_a_batch(tmp_path: Path, monkeypatch: pytest
             opened.append(path)
             super().__init__(path)
 
-    monkeypatch.setattr(inspect, "open_file", Counting)
+    monkeypatch.setattr(files, "open_file", Counting)
     assert found(rows) == []
     assert opened == [str(path) for path in paths]
 

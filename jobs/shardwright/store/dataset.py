@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -30,12 +30,14 @@ class Shard(NamedTuple):
 class Dataset(NamedTuple):
     """The shards under a root, ordered by relative path as UTF-8 bytes.
 
-    ``lone_sidecars`` are named as shards are, and have no tar.
+    ``lone_sidecars`` are named as shards are, and have no tar. ``indexes`` are those that loaders keep beside tars,
+    by the tar's path.
     """
 
     dataset_root: str
     shards: tuple[Shard, ...]
     lone_sidecars: tuple[FileInfo, ...] = ()
+    indexes: Mapping[str, FileInfo] = {}
 
 
 def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
@@ -74,7 +76,14 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     if len(set(stems)) < len(stems):
         twin = next(stem for stem in stems if stems.count(stem) > 1)
         raise RequestError(dataset_root, f"two tars share the sidecar '{twin}.parquet'", "Remove or rename one of them")
-    return Dataset(dataset_root, shards, _lone_sidecars(dataset_root, files, set(stems), recursive=recursive))
+    lone = _lone_sidecars(dataset_root, files, set(stems), recursive=recursive)
+    return Dataset(dataset_root, shards, lone, _loader_indexes(files, tars))
+
+
+def _loader_indexes(files: Mapping[str, FileInfo], tars: Iterable[FileInfo]) -> dict[str, FileInfo]:
+    """Find the indexes that loaders keep beside tars, by the tar's path; DALI's, which says more, before Energon's."""
+    names = {tar.path: (f"{tar.path}.idx", f"{shard_stem(tar.path)}.idx") for tar in tars}
+    return {tar: files[name] for tar, each in names.items() for name in each if name in files}
 
 
 def sidecar_bytes(dataset_root: str) -> int:

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from shardwright.credentials import aws_profile
 from shardwright.errors import RequestError
 from shardwright.locations import StorageOptions
+from shardwright.object_store import ENDPOINTS
 
 # What Spark reads a store with, by its scheme; the version is that of Spark's Hadoop, unless one stands here.
 CONNECTORS: Mapping[str, str] = {
@@ -45,7 +46,7 @@ def hadoop_settings(stores: Collection[str], options: StorageOptions) -> dict[st
 
 def _of_s3(options: StorageOptions) -> dict[str, str]:
     profile = StorageOptions({**aws_profile(options)[0], **options.values})
-    endpoint = profile.get("endpoint_url", "endpoint", "aws_endpoint_url_s3", "aws_endpoint_url", "aws_endpoint")
+    endpoint = profile.get(*(name for name in ENDPOINTS if not name.startswith("azure_")))
     hosted = profile.get("virtual_hosted_style_request", "aws_virtual_hosted_style_request")
     token = profile.get("session_token", "token", "aws_session_token")
     settings = {

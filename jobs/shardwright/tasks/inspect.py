@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from shardwright.errors import DataError, SampleReason
-from shardwright.files import Ranges, open_file
+from shardwright.files import Ranges, open_ahead
 from shardwright.format.headers import ustar_split
 from shardwright.format.names import join_name
 from shardwright.tasks.streams import by_value
@@ -38,6 +38,7 @@ IMAGE_EXTS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif",
 MAX_IMAGE_BYTES = 256 << 20
 MAX_IMAGE_PIXELS = 89_478_485  # Pillow's own bound; decoded, an image of this size takes 358 MB
 
+_MEMBERS = ("member_exts", "payload_offsets", "payload_bytes")
 _HEAD_BYTES = 256
 _ALGORITHMS = {32: "md5", 64: "sha256", 128: "sha512"}  # by digits of hex
 # What downloads hold in an image's place; the first that matches is named.
@@ -87,15 +88,31 @@ def inspect_samples(batches: Iterable[pa.RecordBatch], job: InspectJob) -> Itera
     """
     ordered = (batch.sort_by([("shard_path", "ascending"), ("position", "ascending")]) for batch in batches)
     for path, rows in by_value(ordered, "shard_path"):
-        with open_file(path) as tar:
-            for batch in rows:
+        for batch in rows:
+            with open_ahead(path, partial(_payloads, batch, job)) as tar:
                 found = [
                     {**sample, **problem._asdict()}
                     for sample in batch.to_pylist()
                     if (problem := next(_problems(sample, tar, job), None))
                 ]
-                if found:
-                    yield pa.RecordBatch.from_pylist(found, schema=FOUND)
+            if found:
+                yield pa.RecordBatch.from_pylist(found, schema=FOUND)
+
+
+def _payloads(batch: pa.RecordBatch, job: InspectJob) -> Iterator[tuple[int, int]]:
+    """Give offset and size of the payloads that will be read, if nothing is wrong with the samples."""
+    for sample in batch.to_pylist():
+        expected = sample.get("hash")
+        for ext, offset, size in zip(*(sample[name] for name in _MEMBERS), strict=True):
+            if _is_read(ext, expected is not None, job) and 0 < size <= MAX_IMAGE_BYTES:
+                yield offset, size
+                expected = None
+
+
+def _is_read(whole_ext: str, has_hash: bool, job: InspectJob) -> bool:
+    """Tell whether a payload is looked into: an image that has a hash to compare it with, or that Pillow can open."""
+    ext = whole_ext.rpartition(".")[2].lower()
+    return ext in IMAGE_EXTS and (has_hash or (job.images is not None and ext in _formats()))
 
 
 def _problems(sample: Mapping[str, Any], tar: Ranges, job: InspectJob) -> Iterator[_Unsound]:
@@ -105,12 +122,11 @@ def _problems(sample: Mapping[str, Any], tar: Ranges, job: InspectJob) -> Iterat
         if ustar_split(name.encode()) is None:
             yield _Unsound(None, "long_name", f"ustar can't hold the name '{name[:60]}…'")
     expected = sample.get("hash")
-    members = zip(sample["member_exts"], sample["payload_offsets"], sample["payload_bytes"], strict=True)
+    members = zip(*(sample[name] for name in _MEMBERS), strict=True)
     for whole_ext, offset, size in members:
-        ext = whole_ext.rpartition(".")[2].lower()
-        looked_at = job.images is not None and ext in _formats()
-        if ext not in IMAGE_EXTS or (expected is None and not looked_at):
+        if not _is_read(whole_ext, expected is not None, job):
             continue
+        looked_at = _is_read(whole_ext, False, job)
         if size > MAX_IMAGE_BYTES:
             yield _Unsound(offset, "image_too_large", f"it has {size:,} bytes, at most {MAX_IMAGE_BYTES:,} are read")
             continue

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from shardwright.errors import Problem
-from shardwright.files import open_forwards
+from shardwright.files import open_forwards, read_bytes
 from shardwright.format.key_sums import KeySums
+from shardwright.format.loader_index import header_runs
 from shardwright.format.scan import SAMPLES, ShardIndex, scan_tar
 from shardwright.locations import FileInfo
 
@@ -60,34 +62,38 @@ _COMPRESSIONS = {
 }
 
 
-def scan_shards(
-    batches: Iterable[pa.RecordBatch], shards: Mapping[int, tuple[int, FileInfo]]
-) -> Iterator[pa.RecordBatch]:
+class Tar(NamedTuple):
+    """A tar to scan, and the index that a loader keeps beside it."""
+
+    shard_index: int
+    file: FileInfo
+    loader_index: FileInfo | None = None
+
+
+def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, Tar]) -> Iterator[pa.RecordBatch]:
     """Scan the shards whose numbers arrive.
 
     Args:
         batches: One column: numbers of ``shards``.
-        shards: ``shard_index`` and file of each shard.
+        shards: By those numbers.
 
     Returns:
         Rows of schema `SCAN`: per shard its samples in tar order, then the shard.
     """
     chosen = (shards[number] for batch in batches for number in batch.column(0).to_pylist())
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
-        for (shard_index, file), index in _scan_ahead(pool, chosen):
-            place: dict[str, Any] = {"shard_index": shard_index, "shard_path": file.path}
+        for tar, index in _scan_ahead(pool, chosen):
+            place: dict[str, Any] = {"shard_index": tar.shard_index, "shard_path": tar.file.path}
             for begin in range(0, len(index.samples), _BATCH_ROWS):
                 yield _sample_rows(index.samples.slice(begin, _BATCH_ROWS), begin, place)
             yield _shard_row(index, place)
 
 
-def _scan_ahead(
-    pool: Executor, shards: Iterable[tuple[int, FileInfo]]
-) -> Iterator[tuple[tuple[int, FileInfo], ShardIndex]]:
+def _scan_ahead(pool: Executor, shards: Iterable[Tar]) -> Iterator[tuple[Tar, ShardIndex]]:
     """Scan shards in their order, some at a time: while one waits for the disk, others are read."""
-    waiting: deque[tuple[tuple[int, FileInfo], Future[ShardIndex]]] = deque()
+    waiting: deque[tuple[Tar, Future[ShardIndex]]] = deque()
     for shard in shards:
-        waiting.append((shard, pool.submit(_scan_file, shard[1])))
+        waiting.append((shard, pool.submit(_scan_file, shard)))
         if len(waiting) >= _READ_AHEAD:
             first, scanned = waiting.popleft()
             yield first, scanned.result()
@@ -95,15 +101,20 @@ def _scan_ahead(
         yield first, scanned.result()
 
 
-def _scan_file(file: FileInfo) -> ShardIndex:
-    path = file.path
-    with open_forwards(path, file) as tar:
+def _scan_file(shard: Tar) -> ShardIndex:
+    path = shard.file.path
+    with open_forwards(path, shard.file, partial(_header_runs, shard.loader_index)) as tar:
         start = tar.read(0, 16)
         kind = next((kind for kind, magic in _COMPRESSIONS.items() if re.match(magic, start)), None)
         if kind is None:
             return scan_tar(tar, path)
         detail = f"the tar is inside {kind}, where payloads have no place of their own"
         return ShardIndex(path, SAMPLES.empty_table(), 0, 0, 0, 0, kind, Problem(path, None, 0, "compressed", detail))
+
+
+def _header_runs(index: FileInfo | None) -> Sequence[tuple[int, int]]:
+    """Give where an index says that headers stand; each is checked nevertheless, and missed ones are found."""
+    return header_runs(index.path, read_bytes(index.path)) if index else ()
 
 
 def _shard_row(index: ShardIndex, place: Mapping[str, Any]) -> pa.RecordBatch:
