@@ -12,7 +12,8 @@ from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from shardwright.cli import main
-from shardwright.store.session import local_session, session
+from shardwright.store.local import local_session
+from shardwright.store.session import session
 from tests.builders import write_dataset
 from tests.stores import bucket, s3_server, store_kinds
 

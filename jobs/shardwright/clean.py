@@ -41,8 +41,8 @@ def clean_output(
             raise DataError(output_root, found, "See what verify says. Nothing was removed.")
         names |= {row["shard_name"] for row in read_rows(spark, tables, MANIFEST, snapshot_id=snapshot_id)}
     orphans = list(_only_own(output_root, list_strays(output_root, names)))
-    found = [describe(os.path.join(output_root, path)) for path in orphans]
-    sizes = [file.size_bytes if file else 0 for file in found]  # a link that leads nowhere has none
+    files = [describe(os.path.join(output_root, path)) for path in orphans]
+    sizes = [file.size_bytes if file else 0 for file in files]  # a link that leads nowhere has none
     if delete:
         remove_files(os.path.join(output_root, path) for path in orphans)
         remove_empty_folders(staging_folder(output_root))
