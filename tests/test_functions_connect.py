@@ -25,6 +25,7 @@ import json, sys
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from shardwright import functions
+from shardwright.store.session import refused_by_gpu
 
 builder = SparkSession.builder.remote("local[2]").config("spark.ui.enabled", "false")
 for setting in sys.argv[1:]:
@@ -48,6 +49,8 @@ try:
     found["class"] = spark.sql("SELECT class_dot(array(1.5D), array(2D))").collect()[0][0]
 except Exception as error:
     found["class"] = type(error).__name__
+spark.conf.set("spark.rapids.sql.enabled", "true")
+found["refused by a GPU"] = refused_by_gpu(rows)
 print(json.dumps(found))
 spark.stop()
 """
@@ -62,6 +65,8 @@ def over_connect(*settings: str) -> dict[str, Any]:
     return found
 
 
+# Connect has no way to ask the planner: no warning, and no error.
+_UNASKED: dict[str, Any] = {"refused by a GPU": []}
 _VALUES = {
     "dot_product": 25.0,
     "cosine_similarity": 1.0,
@@ -74,10 +79,16 @@ _VALUES = {
 @pytest.mark.skipif(udfs_jar() is None, reason="the jar of Scala functions is not built: make udfs")
 def test_a_server_with_the_jar_has_the_functions() -> None:
     found = over_connect(f"spark.jars={udfs_jar()}", "spark.sql.extensions=shardwright.udfs.Extensions")
-    assert found == {"registered": True, **_VALUES, "caption_clean": "a b", "sql": 3.0, "class": 3.0}
+    assert found == {"registered": True, **_VALUES, "caption_clean": "a b", "sql": 3.0, "class": 3.0, **_UNASKED}
 
 
 def test_a_server_without_the_jar_has_those_that_spark_can_compute() -> None:
     found = over_connect()
     assert found.pop("caption_clean").startswith("RequestError: shardwright.functions: no function 'caption_clean'")
-    assert found == {"registered": False, **_VALUES, "sql": "AnalysisException", "class": "AnalysisException"}
+    assert found == {
+        "registered": False,
+        **_VALUES,
+        "sql": "AnalysisException",
+        "class": "AnalysisException",
+        **_UNASKED,
+    }

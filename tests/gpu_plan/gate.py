@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ _CONF = {
 _LINE = re.compile(r"^\s*(?P<mark>[*!@#$%])\s?(?P<kind>\w*) ?<(?P<name>\w+)> (?P<text>.*)$")
 _PACKAGE = f"{os.sep}shardwright{os.sep}"
 README = "README.md"
+_VERBS = ("index.py", "filter.py", "export.py", "save_metadata.py", "verify.py", README)
 
 
 class Refusal(NamedTuple):
@@ -65,21 +66,16 @@ class Gate:
     def __init__(self) -> None:
         self.plan_count = 0
         self.operator_count = 0
+        self.askers: Counter[str] = Counter()
         self.refusals: list[Refusal] = []
 
-    def ask(self, frame: DataFrame) -> list[Refusal]:
-        """Count a plan's operators; give what the planner refuses of it."""
-        planner = frame.sparkSession._jvm.com.nvidia.spark.rapids.ExplainPlan  # type: ignore[union-attr]  # noqa: SLF001
-        text = planner.explainPotentialGpuPlan(frame._jdf, "ALL")  # noqa: SLF001 - the planner takes Java's frames
-        asked_by = frozenset(Path(call.filename).name for call in traceback.extract_stack() if _is_ours(call.filename))
-        lines = [found for line in text.splitlines() if (found := _LINE.match(line))]
+    def note(self, frame: DataFrame) -> None:
+        """Ask about a plan of ours that is about to run, and count it."""
+        lines, askers = _explain(frame), _askers()
         self.plan_count += 1
         self.operator_count += sum(line["kind"] == "Exec" for line in lines)
-        return [Refusal(line["name"], line["text"], asked_by) for line in lines if line["mark"] == "!"]
-
-    def note(self, frame: DataFrame) -> None:
-        """Ask about a plan that is about to run."""
-        self.refusals += self.ask(frame)
+        self.askers.update(askers.intersection(_VERBS))
+        self.refusals += _refusals(lines, askers)
 
     @property
     def unreviewed(self) -> list[Refusal]:
@@ -87,6 +83,26 @@ class Gate:
 
 
 GATE = Gate()
+
+
+def ask(frame: DataFrame) -> list[Refusal]:
+    """Give what the planner refuses of a plan."""
+    return _refusals(_explain(frame), _askers())
+
+
+def _explain(frame: DataFrame) -> list[re.Match[str]]:
+    planner = frame.sparkSession._jvm.com.nvidia.spark.rapids.ExplainPlan  # type: ignore[union-attr]  # noqa: SLF001
+    text = planner.explainPotentialGpuPlan(frame._jdf, "ALL")  # noqa: SLF001 - the planner takes Java's frames
+    return [found for line in text.splitlines() if (found := _LINE.match(line))]
+
+
+def _refusals(lines: Sequence[re.Match[str]], askers: frozenset[str]) -> list[Refusal]:
+    return [Refusal(line["name"], line["text"], askers) for line in lines if line["mark"] == "!"]
+
+
+def _askers() -> frozenset[str]:
+    """Name our files that stand in the stack."""
+    return frozenset(Path(call.filename).name for call in traceback.extract_stack() if _is_ours(call.filename))
 
 
 def _is_ours(path: str) -> bool:
@@ -141,6 +157,7 @@ def _summary() -> Iterator[str]:
         f"{GATE.plan_count:,} plans asked, {GATE.operator_count:,} operators, {len(GATE.unreviewed):,} refusals that "
         f"are not on the list, {len(GATE.refusals) - len(GATE.unreviewed):,} that are"
     )
+    yield f"asked by {', '.join(f'{name} {GATE.askers[name]:,}' for name in _VERBS)}"
     for reviewed, count in Counter(refusal.reviewed for refusal in GATE.refusals).items():
         if reviewed is not None:
             yield f"reviewed: {count:,} x {reviewed.name}, {reviewed.because}: {reviewed.why}"

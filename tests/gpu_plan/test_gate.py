@@ -6,13 +6,13 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from tests.gpu_plan.gate import GATE, Refusal
+from tests.gpu_plan.gate import Refusal, ask
 
 pytestmark = [pytest.mark.spark, pytest.mark.gpu_plan]
 
 
 def names_refused(frame: DataFrame) -> set[str]:
-    return {refusal.name for refusal in GATE.ask(frame) if refusal.reviewed is None}
+    return {refusal.name for refusal in ask(frame) if refusal.reviewed is None}
 
 
 def rows(spark: SparkSession) -> DataFrame:
