@@ -1,4 +1,4 @@
-"""Spark Connect has no JVM at hand: what would need one stands in one module."""
+"""Spark Connect has no JVM at hand: what would need one stands in two modules."""
 
 from __future__ import annotations
 
@@ -42,14 +42,17 @@ def classic_words(source: str) -> set[str]:
     return words & CLASSIC
 
 
-def test_one_module_alone_uses_what_spark_connect_lacks() -> None:
+def test_two_modules_alone_use_what_spark_connect_lacks() -> None:
     found = {
         str(path.relative_to(PACKAGE)): words
         for path in PACKAGE.rglob("*.py")
         if (words := classic_words(path.read_text(encoding="utf-8")))
     }
-    assert list(found) == ["store/session.py"]
-    assert found["store/session.py"] == {"sparkContext", "_jvm", "_jdf", "_jc"}
+    assert found == {
+        "store/session.py": {"sparkContext", "_jvm", "_jdf", "_jc"},
+        # It asks first whether there is a JVM.
+        "store/hadoop.py": {"_jvm", "_jsparkSession"},
+    }
 
 
 def test_the_search_finds_what_it_is_for() -> None:
