@@ -13,6 +13,7 @@ test: setup
 # What needs an S3 server, which runs on this machine; with it `make test` runs these too.
 test-stores: setup
 	@scripts/versitygw.sh >/dev/null
+	@scripts/azurite.sh >/dev/null
 	@.venv/bin/python -m shardwright.store.jvm s3
 	@.venv/bin/python -m pytest -m stores
 

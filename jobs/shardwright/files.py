@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from shardwright import object_store
 from shardwright.errors import RequestError
 from shardwright.local_files import NewFile, OpenFile, file_info, walk
-from shardwright.locations import FileInfo, canonical, is_url, key_of, scheme_of
-from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, Upload, read_through
+from shardwright.locations import FileInfo, canonical, is_url, is_web, key_of
+from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, Upload, list_folder, read_through
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -67,7 +67,7 @@ def is_table_name(text: str) -> bool:
 
 def is_folder(path: str) -> bool:
     """Tell whether there is a folder; in a store one is there as long as something is in it."""
-    return next(object_store.list_objects(path), None) is not None if is_url(path) else os.path.isdir(path)
+    return next(list_folder(path), None) is not None if is_url(path) else os.path.isdir(path)
 
 
 def is_file(path: str) -> bool:
@@ -125,7 +125,7 @@ def list_files(root: str, *, recursive: bool = False) -> list[FileInfo]:
 
 
 def _list_store(root: str, recursive: bool) -> Iterator[FileInfo]:
-    for file in object_store.list_objects(root):
+    for file in list_folder(root):
         parts = file.path[len(root) + 1 :].split("/")
         if (recursive or len(parts) == 1) and not any(part.startswith(".") for part in parts):
             yield file
@@ -314,7 +314,7 @@ def move_file(path: str, to: str) -> None:
 def remove_folder(path: str) -> None:
     """Remove a folder and what is in it; none is fine."""
     if is_url(path):
-        object_store.delete([file.path for file in object_store.list_objects(path)])
+        object_store.delete([file.path for file in list_folder(path)])
     else:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -350,7 +350,7 @@ def free_bytes(path: str) -> int | None:
 def is_writable(path: str) -> bool:
     """Tell whether a folder can be made or written at a path; of a store only the first write tells."""
     if is_url(path):
-        return scheme_of(path) not in ("https", "http")
+        return not is_web(path)
     folder = Path(path)
     while not folder.exists():
         folder = folder.parent
@@ -363,7 +363,7 @@ def require_writable(path: str) -> None:
     Raises:
         RequestError: It is a web server.
     """
-    if scheme_of(path) in ("https", "http"):
+    if is_web(path):
         raise RequestError(path, "web servers are only read from", "Pass a folder or a store")
     if is_url(path) and not key_of(path):
         raise RequestError(path, "it is a whole bucket", "Pass a folder in it")

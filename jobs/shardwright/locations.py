@@ -153,6 +153,11 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def is_web(path: str) -> bool:
+    """Tell a file of a web server, which can only be read."""
+    return path.startswith(("https://", "http://"))
+
+
 def scheme_of(path: str) -> str:
     """Give the kind of store that a path lies in: ``s3``, ``gs``, ``abfss``, ``https``, ``http``; ``file`` for none."""
     return path.partition("://")[0] if is_url(path) else "file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import queue
 import threading
 from collections import deque
@@ -13,8 +14,9 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from shardwright.locations import FileInfo, root_of
-from shardwright.object_store import PART_BYTES, describe, get_range, put, put_parts
+from shardwright.errors import RequestError
+from shardwright.locations import FileInfo, is_web, root_of
+from shardwright.object_store import PART_BYTES, describe, get_range, list_objects, put, put_parts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -226,6 +228,25 @@ def read_through(file: StoreFile) -> Iterator[memoryview]:
             yield memoryview(chunks.pop(0).result())
     for chunk in chunks:
         yield memoryview(chunk.result())
+
+
+def list_folder(folder: str) -> Iterator[FileInfo]:
+    """List all files below a folder, in no order; a web server's are the tars that ``wids.json`` names, and sidecars.
+
+    Raises:
+        RequestError: A web server's folder has no such list.
+    """
+    if not is_web(folder):
+        yield from list_objects(folder)
+        return
+    try:
+        with StoreFile(f"{folder}/wids.json") as file:
+            tars = [shard["url"] for shard in json.loads(file.read(0, file.size_bytes))["shardlist"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        found = "web servers list no files, and there is no wids.json that does"
+        raise RequestError(folder, found, "Fetch the dataset, or put it into a store") from None
+    names = [name for tar in tars for name in (tar, f"{tar.rpartition('.')[0]}.parquet")]
+    yield from filter(None, _pool().map(describe, (f"{folder}/{name}" for name in names)))
 
 
 class _AbortedError(Exception):

@@ -192,10 +192,9 @@ def list_names(folder: str) -> list[str]:
 
 def _info(root: str, meta: Any) -> FileInfo:
     modified: datetime = meta["last_modified"]
-    # Listings know fractions of a second that headers don't.
-    return FileInfo(
-        f"{root}/{meta['path']}", meta["size"], int(modified.timestamp()) * _NANOSECONDS, meta["e_tag"] or None
-    )
+    # Listings know fractions of a second that headers don't, and Azure's lack the quotes of etags.
+    etag = (meta["e_tag"] or "").strip('"') or None
+    return FileInfo(f"{root}/{meta['path']}", meta["size"], int(modified.timestamp()) * _NANOSECONDS, etag)
 
 
 def put(url: str, data: bytes) -> None:
@@ -255,8 +254,8 @@ def get_range(known: FileInfo, offset: int, count: int) -> Answer:
 
     url = known.path
     options: dict[str, Any] = {"range": (offset, offset + count)}
-    if known.etag is not None:
-        options["if_match"] = known.etag
+    if known.etag is not None and not known.etag.startswith("W/"):  # weak ones are no condition
+        options["if_match"] = f'"{known.etag}"'
     asked = perf_counter()
     with _errors(url):
         result = obstore.get(_store(url), key_of(url), options=options)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from shardwright.files import readable
 from shardwright.format.drift import SidecarGroup, group_sidecars, widest_schema
 from shardwright.format.names import OWN_PREFIX
 from shardwright.format.sidecar import Receipt, clean_metadata, read_receipt
-from shardwright.locations import from_spark, to_spark
+from shardwright.locations import from_spark, is_web, to_spark
 from shardwright.store.dataset import Dataset, shard_stem
 from shardwright.store.session import plans_for_gpu
 from shardwright.store.types import null_places, own_type, spark_type, widened
@@ -208,10 +208,12 @@ def readable_paths(paths: Sequence[str]) -> list[str]:
     """Give files as Spark's readers take them: what they would take for a pattern is quoted.
 
     Raises:
-        RequestError: Spark would pass a file over.
+        RequestError: Spark would pass a file over, or can't read it.
     """
     for path in paths:
         name = os.path.basename(path)
+        if is_web(path):
+            raise RequestError(path, "Spark reads nothing from web servers", "Fetch the file, or put it into a store")
         if name.startswith(("_", ".")) or ":" in name:
             found = "Spark reads no files whose names begin with '_' or '.' or hold a ':'"
             raise RequestError(path, found, "Rename the file, and the tar that it lies beside")
