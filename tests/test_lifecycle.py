@@ -187,6 +187,15 @@ def test_a_shard_of_the_same_size_and_time_as_the_one_before_is_scanned_again(ru
     assert run("index", dataset).result["scanned_shards"] == 1
 
 
+def test_an_export_of_a_dataset_that_was_restored_is_the_same_export(run: Run, dataset: Path, tmp_path: Path) -> None:
+    first = run("export", dataset, tmp_path / "out", *KEEP)
+    shutil.copytree(dataset, tmp_path / "copy")
+    shutil.rmtree(dataset)
+    shutil.copytree(tmp_path / "copy", dataset)
+    again = run("export", dataset, tmp_path / "out", *KEEP)
+    assert (again.code, again.result["snapshot_id"]) == (0, first.result["snapshot_id"])
+
+
 def test_an_unchanged_shard_is_not_scanned_twice(run: Run, dataset: Path) -> None:
     scanned = [run("index", dataset).result["scanned_shards"], run("index", dataset).result["scanned_shards"]]
     shard = dataset / "00001.tar"

@@ -7,10 +7,11 @@ import json
 import re
 import shlex
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -18,6 +19,8 @@ from pyspark.sql import SparkSession
 from shardwright import files
 from shardwright.locations import storage_options
 from shardwright.object_store import put
+from shardwright.store.session import session
+from shardwright.store.types import in_tasks
 from tests.builders import jpeg_bytes, sample_members, tree_bytes, write_dataset, write_shard
 from tests.conftest import Outcome
 from tests.stores import SECRET, Bucket
@@ -42,6 +45,11 @@ def run_there(run: Run, bucket: Bucket) -> Run:
 def tar_members(data: bytes) -> list[tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return tar.getmembers()
+
+
+def _as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.select(["key"])
 
 
 def objects(url: str) -> dict[str, bytes]:
@@ -88,6 +96,12 @@ def test_tables_may_lie_elsewhere_and_an_output_on_a_file_system(
     up = run_there("export", dataset, bucket.url("up"), *RULE, "--tables", tmp_path / "other")
     assert up.code == 0, up.stderr
     assert objects(bucket.url("up")).keys() == tree_bytes(tmp_path / "out").keys()
+    # The manifest alone says where these tables lie.
+    mixed = run_there("export", dataset, tmp_path / "mixed", *RULE, "--tables", bucket.url("tables"))
+    assert mixed.code == 0, mixed.stderr
+    checked = run_there("verify", tmp_path / "mixed", "--deep")
+    assert (checked.code, checked.result.get("tables")) == (0, bucket.url("tables")), checked.stderr
+    assert len(run_there("history", tmp_path / "mixed").result["snapshots"]) == 2
 
 
 def test_an_export_that_stopped_is_completed_and_fetches_no_finished_tar(
@@ -175,6 +189,17 @@ def test_no_secret_stands_in_any_record(run_there: Run, bucket: Bucket, dataset:
             assert SECRET not in str(pq.read_table(io.BytesIO(data)).to_pylist()), file.path
 
 
+def test_no_secret_stands_in_a_plan(bucket: Bucket, dataset: Path) -> None:
+    source = bucket.upload(dataset, "data")
+    with session(places=[source]) as spark:
+        rows = in_tasks(spark.read.parquet(f"{source}/00000.parquet"), _as_they_are, pa.schema([("key", pa.string())]))
+        assert rows.count() == 10
+        plans = rows._jdf.queryExecution().toString()  # noqa: SLF001 - all plans of a query
+    assert "s3://" in plans
+    assert SECRET not in plans
+    assert SECRET not in str(spark.sparkContext.getConf().getAll())
+
+
 def test_a_session_has_no_options_left(run_there: Run, bucket: Bucket, dataset: Path, spark: SparkSession) -> None:
     source = bucket.upload(dataset, "data")
     assert run_there("index", source).code == 0
@@ -187,8 +212,6 @@ def test_lists_and_tables_are_read_from_a_store(run_there: Run, bucket: Bucket, 
     keys = [f"{position:09d}" for position in range(5)]
     put(bucket.url("lists", "keep.txt"), "\n".join(keys).encode())
     (tmp_path / "m").mkdir()
-    import pyarrow as pa
-
     pq.write_table(pa.table({"key": keys, "safety": [0.1, 0.9, 0.9, 0.9, 0.9]}), tmp_path / "m" / "safety.parquet")
     bucket.upload(tmp_path / "m", "m")
     kept = run_there("export", source, bucket.url("listed"), "--keep-list", bucket.url("lists", "keep.txt"))

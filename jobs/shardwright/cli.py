@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,7 +19,7 @@ import shardwright
 from shardwright import options
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.errors import RequestError, RunError, ShardwrightError
-from shardwright.files import absolute, table_or_path
+from shardwright.files import absolute, read_json, table_or_path
 from shardwright.locations import without_secrets
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
     root = absolute(output)
-    with _session(root, tables) as spark:
+    with _session(root, tables or _tables_of(root)) as spark:
         from shardwright.verify import verify_output
 
         return verify_output(spark, root, tables, deep=deep)
@@ -260,10 +261,19 @@ def clean_command(output: str, delete: bool, tables: str | None) -> dict[str, An
 @options.verb
 def history_command(output_or_tables: str) -> dict[str, Any]:
     """List the committed snapshots, newest first."""
-    with _session("", output_or_tables) as spark:
+    with _session("", output_or_tables, _tables_of(absolute(output_or_tables))) as spark:
         from shardwright.history import list_history
 
         return list_history(spark, output_or_tables)
+
+
+def _tables_of(output_root: str) -> str | None:
+    """Say where an output's tables lie, as far as its manifest tells: the session must reach them."""
+    found = None
+    with suppress(ShardwrightError, OSError, ValueError):
+        found = read_json(os.path.join(output_root, "manifest.json"))
+    tables = found.get("tables") if isinstance(found, dict) else None
+    return tables if isinstance(tables, str) else None
 
 
 def _export(selection: Selection, words: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,10 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from shardwright.errors import RunError
 from shardwright.files import list_names
 
 _LOG = logging.getLogger("shardwright")
-_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_LOOKS = 30.0, 0.2
 
 
 def log(line: str) -> None:
@@ -90,13 +91,20 @@ def _show_bar(label: str, total: int, done: Callable[[], int], finished: threadi
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total)
-        while not finished.wait(0.2):
-            bar.update(task, completed=done())
+        pause = _SECONDS_BETWEEN_LOOKS
+        while not finished.wait(pause):
+            started = time.monotonic()
+            # What is only shown stops nothing.
+            with suppress(RunError):
+                bar.update(task, completed=done())
+            # A store is asked for pages of names: most of the time it is left alone.
+            pause = max(_SECONDS_BETWEEN_LOOKS, 20 * (time.monotonic() - started))
 
 
 def _write_lines(label: str, total: int, done: Callable[[], int], finished: threading.Event, _: Console) -> None:
     while not finished.wait(_SECONDS_BETWEEN_LINES):
-        log(f"{label}: {done():,} of {total:,} shards")
+        with suppress(RunError):
+            log(f"{label}: {done():,} of {total:,} shards")
 
 
 def count_shards(output_root: str) -> int:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from shardwright.errors import DataError
-from shardwright.files import Target, describe, open_target, published, readable
+from shardwright.errors import DataError, RunError
+from shardwright.files import Target, describe, is_folder, open_target, published, readable
 from shardwright.format.blocks import Members, Reads, assemble, plan_reads
 from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Flags, Longs, block_count, ustar_headers
 from shardwright.format.json_id import BadJsonError, with_json_id
@@ -89,10 +89,21 @@ def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -
                 tar_sum = tar.finish()
             receipt = Receipt(sidecar.row_count, *tar_sum, job.source_key_col, job.source_shard_col)
             sidecar_sum = sidecar.finish(receipt)
+            _require_wanted(path, job)
     sidecar_sum = sidecar_sum or sum_file(f"{path}.parquet")
     values = [shard_id, name, receipt.sample_count, receipt.shard_bytes, sidecar_sum.size_bytes]
     values += [receipt.checksum, sidecar_sum.checksum]
     return pa.RecordBatch.from_arrays([pa.array([value]) for value in values], schema=WRITTEN)
+
+
+def _require_wanted(path: str, job: WriteJob) -> None:
+    """Refuse to publish for an export that was given up; on a file system the folder is gone that a rename needs.
+
+    Raises:
+        RunError: Nothing is published.
+    """
+    if is_url(job.staging) and not is_folder(job.staging):
+        raise RunError(path, "its export was given up meanwhile", "Run the export again")
 
 
 def _finished(path: str) -> Receipt | None:
