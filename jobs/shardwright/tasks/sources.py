@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 2 << 20
 # Reading through a gap of this size costs a file system about as much as another call.
 MAX_GAP_BYTES = 16 << 10
-# Asked for ahead of what is written: as much as a fast store sends while a slow one thinks.
-_AHEAD_BYTES = 16 << 20
+# Asked for ahead of what is written: as much as some requests bring in while another one waits for its first byte.
+_AHEAD_BYTES = 8 << 20
 
 
 class Source(Protocol):
