@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError, RunError
 from shardwright.files import list_names, make_folder, read_json, remove, write_json, write_new_json
+from shardwright.locations import is_url
 from shardwright.store.output import ATTEMPT_NAME, PLAN_NAME, read_plan, staging_folder
 
 
@@ -86,16 +87,23 @@ def _require_plan(output_root: str, plan: Mapping[str, Any]) -> None:
 def _take_over(claim: Claim) -> None:
     """Say that this run is the last that came, and remove what earlier ones left: from then on they publish nothing."""
     staging = staging_folder(claim.output_root)
-    make_folder(claim.folder)
     started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     owner = {"attempt": claim.attempt, "host": socket.gethostname(), "process": os.getpid(), "started_at": started_at}
+    _make_own_folder(claim, owner)
     write_json(os.path.join(staging, ATTEMPT_NAME), owner, claim.folder)
     for name in list_names(staging):
         if name not in (PLAN_NAME, ATTEMPT_NAME, claim.attempt):
             remove(os.path.join(staging, name))
     claim.require()
     # A run that came at the same moment and lost may have taken this one for an earlier one.
+    _make_own_folder(claim, owner)
+
+
+def _make_own_folder(claim: Claim, owner: Mapping[str, Any]) -> None:
     make_folder(claim.folder)
+    if is_url(claim.folder):
+        # In a store there are no folders: this object is what tasks look for before they publish.
+        write_json(os.path.join(claim.folder, ATTEMPT_NAME), owner)
 
 
 def _read_owner(output_root: str) -> dict[str, Any]:
