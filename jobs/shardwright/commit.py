@@ -20,7 +20,7 @@ from shardwright.files import describe
 from shardwright.plan import Request
 from shardwright.reporting import snapshot_row
 from shardwright.store.claim import Claim
-from shardwright.store.dataset import digest, list_dataset
+from shardwright.store.dataset import digest, list_dataset, shard_identities, sidecar_identities
 from shardwright.store.output import SHARD_FIELDS, discard_output, finish_output
 from shardwright.store.rows import append_rows, find_snapshot, read_rows
 from shardwright.store.session import run_errors
@@ -92,13 +92,14 @@ def _require_unchanged(request: Request, claim: Claim) -> None:
     Raises:
         ChangedError: Nothing that was written can be kept.
     """
-    now = list_dataset(request.dataset.dataset_root, recursive=request.settings.source.recursive)
-    if now.shards != request.dataset.shards:
-        pairs = zip_longest(request.dataset.shards, now.shards)
-        place = next((before or found).file.path for before, found in pairs if before != found)
+    root = request.dataset.dataset_root
+    now = list_dataset(root, recursive=request.settings.source.recursive)
+    states = zip_longest(*([*shard_identities(each), *sidecar_identities(each)] for each in (request.dataset, now)))
+    changed = next((before or found for before, found in states if before != found), None)
+    if changed:
         claim.require()
         discard_output(request.output_root, claim.folder)
-        raise ChangedError(place)
+        raise ChangedError(os.path.join(root, changed[0]))
 
 
 def _store(
