@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -168,6 +169,19 @@ def open_stream(path: str) -> IO[bytes]:
 def readable(path: str) -> str | Stream:
     """Give a file as pyarrow takes it: by its path where it has its own way to it."""
     return Stream(StoreFile(path)) if is_url(path) else path
+
+
+@contextmanager
+def at_hand(path: str) -> Iterator[str]:
+    """Give a file that will be read several times: one in a store is fetched once, for as long as the block lasts."""
+    if not is_url(path) or object_store.describe(path) is None:
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="shardwright-", suffix=os.path.splitext(path)[1]) as copy:
+        for chunk in read_chunks(path):
+            copy.write(chunk)
+        copy.flush()
+        yield copy.name
 
 
 def read_chunks(path: str) -> Iterator[memoryview]:

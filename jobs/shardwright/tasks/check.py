@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,11 @@ import pyarrow.parquet as pq
 
 from shardwright.config import Keys
 from shardwright.errors import Problem
-from shardwright.files import describe, is_file, open_forwards, open_stream, readable
+from shardwright.files import Ranges, at_hand, describe, is_file, open_file, readable
 from shardwright.format.json_id import BadJsonError, with_json_id
 from shardwright.format.names import combine_key
 from shardwright.format.scan import ShardIndex, scan_tar
 from shardwright.format.sidecar import as_field, read_receipt
-from shardwright.format.window import RangeReader
 from shardwright.tasks.check_index import check_indexes
 from shardwright.tasks.differences import differing_row, shown
 from shardwright.tasks.sums import sum_file
@@ -94,17 +94,19 @@ def _check_files(expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem
     name = expected["shard_name"]
     stem = os.path.join(job.output_root, name)
     sound = True
-    for suffix, size, checksum in (
-        (".tar", "shard_bytes", "checksum"),
-        (".parquet", "sidecar_bytes", "sidecar_checksum"),
-    ):
-        for problem in _check_file(f"{stem}{suffix}", name + suffix, expected[size], expected[checksum]):
-            sound = False
-            yield problem
-    if is_file(f"{stem}.parquet"):
-        yield from _check_sidecar(f"{stem}.parquet", f"{name}.parquet", expected, job)
-    if job.deep and is_file(f"{stem}.tar"):
-        yield from _check_tar(stem, name, expected["sample_count"], job, load=sound)
+    with at_hand(f"{stem}.tar") if job.deep else nullcontext(f"{stem}.tar") as tar:
+        for path, size, checksum in (
+            (tar, "shard_bytes", "checksum"),
+            (f"{stem}.parquet", "sidecar_bytes", "sidecar_checksum"),
+        ):
+            suffix = os.path.splitext(path)[1]
+            for problem in _check_file(path, name + suffix, expected[size], expected[checksum]):
+                sound = False
+                yield problem
+        if is_file(f"{stem}.parquet"):
+            yield from _check_sidecar(f"{stem}.parquet", f"{name}.parquet", expected, job)
+        if job.deep and is_file(tar):
+            yield from _check_tar(tar, stem, expected, job, load=sound)
 
 
 def _check_file(path: str, name: str, size_bytes: int, checksum: str) -> Iterator[Problem]:
@@ -165,13 +167,13 @@ def _wanted_keys(path: str, keys: pa.Array, shard_id: int, job: CheckJob) -> pa.
     return pa.array(wanted, pa.string()).cast(keys.type)
 
 
-def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: bool) -> Iterator[Problem]:
+def _check_tar(path: str, stem: str, expected: Mapping[str, Any], job: CheckJob, *, load: bool) -> Iterator[Problem]:
+    name, sample_count = expected["shard_name"], expected["sample_count"]
     tar = f"{name}.tar"
-    with open_forwards(f"{stem}.tar") as file:
+    with open_file(path) as file:
         index = scan_tar(file, tar)
         yield from index.problems
-    if job.json_id_field is not None:
-        with open_forwards(f"{stem}.tar") as file:
+        if job.json_id_field is not None:
             yield from _check_json(file, tar, index.samples, job.json_id_field)
     if index.sample_count != sample_count:
         detail = f"it has {index.sample_count:,} samples, the manifest says {sample_count:,}"
@@ -188,10 +190,10 @@ def _check_tar(stem: str, name: str, sample_count: int, job: CheckJob, *, load: 
     if not index.problems and len(keys):
         yield from check_indexes(stem, name, index.samples)
         if load:
-            yield from _load_first(f"{stem}.tar", tar, index)
+            yield from _load_first(path, tar, index)
 
 
-def _check_json(file: RangeReader, tar: str, samples: pa.Table, field: str) -> Iterator[Problem]:
+def _check_json(file: Ranges, tar: str, samples: pa.Table, field: str) -> Iterator[Problem]:
     """Require that every JSON member is an object whose id is the sample's key."""
     exts = samples["member_exts"].combine_chunks()
     rows = np.repeat(np.arange(len(exts)), exts.value_lengths().to_numpy())
@@ -217,7 +219,7 @@ def _load_first(path: str, name: str, index: ShardIndex) -> Iterator[Problem]:
 
     first = index.samples.slice(0, 1).to_pylist()[0]
     # The file is opened here: webdataset takes a path for a URL, and some names for a part of one.
-    with open_stream(path) as stream:
+    with open(path, "rb") as stream:
         members = tariterators.tar_file_expander([{"url": path, "stream": stream}])
         sample = next(iter(tariterators.group_by_keys(members)))
     wanted = {ext.lower(): size for ext, size in zip(first["member_exts"], first["payload_bytes"], strict=True)}
