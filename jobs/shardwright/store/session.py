@@ -228,7 +228,7 @@ def refused_by_gpu(frame: DataFrame) -> list[str]:
         with _settings(spark, _ASK_PLANNER):
             # A plan is made once: that of a new frame is made here.
             text = planner.explainPotentialGpuPlan(frame.select("*")._jdf, "NOT")  # noqa: SLF001
-    except (AttributeError, TypeError, Py4JError):
+    except (AttributeError, TypeError, Py4JError, PySparkException):
         return []
     return list(dict.fromkeys(match["text"] for match in map(_REFUSED.match, text.splitlines()) if match))
 
