@@ -164,13 +164,14 @@ def test_write_names_the_json_member_that_is_no_object(root: Path) -> None:
         written(rows_of(tar_bytes(members)), make_job(root))
 
 
-def test_write_does_not_write_a_finished_shard_again(root: Path) -> None:
+def test_write_does_not_write_a_finished_tar_again(root: Path) -> None:
     first = written(rows_of(tar_bytes(MEMBERS)), make_job(root))
     stamps = {path: path.stat().st_mtime_ns for path in (root / "out").glob("0*")}
     (root / "out" / "00001.parquet").unlink()
     assert written(rows_of(tar_bytes(MEMBERS)), make_job(root)) == first
     again = {path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
-    assert again == {"00001.tar", "00001.parquet"}
+    # Of sidecars that were there, only the end is known to be sound.
+    assert again == {"00001.tar", "00000.parquet", "00001.parquet", "00002.parquet"}
 
 
 @pytest.mark.input(39, "an executor killed while it writes, and its twin beside it")

@@ -75,25 +75,42 @@ def write_shards(batches: Iterable[pa.RecordBatch], job: WriteJob) -> Iterator[p
 def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -> pa.RecordBatch:
     name = shard_name(shard_id, job.shard_digits)
     path = os.path.join(job.output_root, name)
-    receipt, sidecar_sum = _finished(path), None
+    receipt = _finished(path)
     if receipt is None:
-        with ExitStack() as files:
-            # The sidecar is published last: where it stands, the shard is complete.
-            sidecar_target = files.enter_context(published(f"{path}.parquet", job.staging))
-            tar_target = files.enter_context(published(f"{path}.tar", job.staging))
-            sidecar = files.enter_context(_SidecarWriter(sidecar_target, job))
-            with _TarWriter(tar_target, job) as tar:
-                for batch in rows:
-                    tar.add(batch)
-                    sidecar.add(batch)
-                tar_sum = tar.finish()
-            receipt = Receipt(sidecar.row_count, *tar_sum, job.source_key_col, job.source_shard_col)
-            sidecar_sum = sidecar.finish(receipt)
-            _require_wanted(path, job)
-    sidecar_sum = sidecar_sum or sum_file(f"{path}.parquet")
+        receipt, sidecar_sum = _write_files(path, rows, job)
+    elif is_url(path):
+        sidecar_sum = sum_file(f"{path}.parquet")
+    else:
+        sidecar_sum = _write_sidecar(path, rows, job, receipt)
     values = [shard_id, name, receipt.sample_count, receipt.shard_bytes, sidecar_sum.size_bytes]
     values += [receipt.checksum, sidecar_sum.checksum]
     return pa.RecordBatch.from_arrays([pa.array([value]) for value in values], schema=WRITTEN)
+
+
+def _write_files(path: str, rows: Iterator[pa.RecordBatch], job: WriteJob) -> tuple[Receipt, FileSum]:
+    with ExitStack() as files:
+        # The sidecar is published last: where it stands, the shard is complete.
+        sidecar_target = files.enter_context(published(f"{path}.parquet", job.staging))
+        tar_target = files.enter_context(published(f"{path}.tar", job.staging))
+        sidecar = files.enter_context(_SidecarWriter(sidecar_target, job))
+        with _TarWriter(tar_target, job) as tar:
+            for batch in rows:
+                tar.add(batch)
+                sidecar.add(batch)
+            tar_sum = tar.finish()
+        receipt = Receipt(sidecar.row_count, *tar_sum, job.source_key_col, job.source_shard_col)
+        sidecar_sum = sidecar.finish(receipt)
+        _require_wanted(path, job)
+    return receipt, sidecar_sum or sum_file(f"{path}.parquet")
+
+
+def _write_sidecar(path: str, rows: Iterator[pa.RecordBatch], job: WriteJob, receipt: Receipt) -> FileSum:
+    """Write a sidecar once more: a crash of the machine may have lost what stands before its end."""
+    with published(f"{path}.parquet", job.staging) as target, _SidecarWriter(target, job) as sidecar:
+        for batch in rows:
+            sidecar.add(batch)
+        sidecar.finish(receipt)
+    return sum_file(f"{path}.parquet")
 
 
 def _require_wanted(path: str, job: WriteJob) -> None:
@@ -107,7 +124,7 @@ def _require_wanted(path: str, job: WriteJob) -> None:
 
 
 def _finished(path: str) -> Receipt | None:
-    """Find what an earlier attempt of this same export published, and a crash of the machine left whole."""
+    """Find what an earlier attempt of this same export published: a whole tar, and the end of its sidecar."""
     try:
         receipt = read_receipt(pq.read_metadata(readable(f"{path}.parquet")).metadata)
         if receipt and _is_whole(path, receipt):
