@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,7 @@ def test_requests_that_fail_are_tried_again_and_not_for_ever(bucket: Bucket) -> 
     assert len([request for request in bucket.requests() if request.method == "GET"]) == 3
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="obstore's newest version for Python 3.10 does not abort these")
 def test_an_upload_whose_parts_the_store_refuses_leaves_nothing(bucket: Bucket) -> None:
     def upload_six_parts() -> None:
         with files.published(bucket.url("x"), "") as upload:
