@@ -81,7 +81,9 @@ def test_an_export_from_store_to_store_writes_what_it_writes_on_a_file_system(
     bucket.requests()
     again = run_there("export", source, bucket.url("out"), *RULE)
     assert (again.code, again.result["snapshot_id"]) == (0, done.result["snapshot_id"])
-    assert {request.method for request in bucket.requests()} == {"GET", "HEAD"}
+    asked = [request for request in bucket.requests() if request.path.startswith("out")]
+    assert {request.method for request in asked} == {"GET", "HEAD"}
+    assert not [request for request in asked if request.path.endswith(".tar") and request.method == "GET"]
 
 
 def test_tables_may_lie_elsewhere_and_an_output_on_a_file_system(
@@ -102,6 +104,22 @@ def test_tables_may_lie_elsewhere_and_an_output_on_a_file_system(
     checked = run_there("verify", tmp_path / "mixed", "--deep")
     assert (checked.code, checked.result.get("tables")) == (0, bucket.url("tables")), checked.stderr
     assert len(run_there("history", tmp_path / "mixed").result["snapshots"]) == 2
+
+
+def test_the_index_of_a_bucket_that_is_only_read_goes_to_the_output(
+    run_there: Run, bucket: Bucket, dataset: Path, tmp_path: Path
+) -> None:
+    source = bucket.upload(dataset, "data")
+    with bucket.failing("^PUT .*/data_tables", times=1_000):
+        options = ("--storage-option", "max_retries=0")
+        done = run_there("export", source, tmp_path / "out", *RULE, *options)
+        assert done.code == 0, done.stderr
+        assert (tmp_path / "out_tables" / "samples").exists()
+        assert run_there("index", source, *options).code == 2
+    assert all(key.startswith("data/") for key in bucket.all_keys())
+    # Where it can be written, nothing is left of finding that out.
+    assert run_there("index", source).code == 0
+    assert not [key for key in bucket.all_keys() if "/.shardwright" in key]
 
 
 def test_an_export_that_stopped_is_completed_and_fetches_no_finished_tar(

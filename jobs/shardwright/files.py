@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from shardwright import object_store
-from shardwright.errors import RequestError
+from shardwright.errors import RequestError, RunError
 from shardwright.local_files import NewFile, OpenFile, file_info, walk
 from shardwright.locations import FileInfo, canonical, is_url, is_web, key_of
 from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, Upload, list_folder, read_through
@@ -362,13 +362,23 @@ def free_bytes(path: str) -> int | None:
 
 
 def is_writable(path: str) -> bool:
-    """Tell whether a folder can be made or written at a path; of a store only the first write tells."""
+    """Tell whether a folder can be made or written at a path; in a store a write tells, which leaves nothing."""
     if is_url(path):
-        return not is_web(path)
+        return not is_web(path) and _takes_objects(path)
     folder = Path(path)
     while not folder.exists():
         folder = folder.parent
     return os.access(folder, os.W_OK)
+
+
+def _takes_objects(folder: str) -> bool:
+    probe = f"{folder}/.shardwright-{os.urandom(4).hex()}"
+    try:
+        object_store.put(probe, b"")
+        object_store.delete([probe])
+    except RunError:
+        return False
+    return True
 
 
 def require_writable(path: str) -> None:
