@@ -23,13 +23,15 @@ lint: setup
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-# NVIDIA's planner is asked about every plan that these tests start; no GPU is needed. The functions' columnar twins are
-# compiled against the real jar first.
+# NVIDIA's planner is asked about every plan that tests start, but for those in sessions of their own, and those that
+# start no plan that others do not; no GPU is needed. The functions' columnar twins are compiled against the real jar first.
+NOT_ASKED = $(patsubst %,tests/test_%.py,clean cli conf functions functions_connect interrupts loaders locations proof \
+	refusals spark_laws stores submit tables two_exports)
 gpu-plan: setup udfs
 	@jar=$$(scripts/rapids.sh) && bash scripts/sbt.sh -Drapids.jar=$$jar udfs/compile && \
 		SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu_plan.gate $(ARGS) \
 		-m "spark and not proof" tests/gpu_plan tests/gpu \
-		$(filter-out tests/test_proof.py tests/test_spark_laws.py tests/test_functions.py,$(wildcard tests/test_*.py))
+		$(filter-out $(NOT_ASKED),$(wildcard tests/test_*.py))
 
 # The same plans on the CPU and on the GPU; without a GPU each test says what is missing.
 test-gpu: setup udfs
