@@ -16,6 +16,20 @@ pytestmark = pytest.mark.spark
 Run = Callable[..., Outcome]
 
 
+def test_a_failed_download_that_is_listed_twice_is_no_problem_however_samples_and_rows_are_paired(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = [{"key": "x", "score": 0.0, "status": "failed_to_download"}] * 2
+    rows = [*({**row, "status": "success"} for row in ROWS), *failed]
+    write_shard(tmp_path / "data", "s", AB, rows)
+    words = ("export", tmp_path / "data", tmp_path / "out", "--where", "true", "--dry-run")
+    proven = run(*words).result
+    monkeypatch.setattr("shardwright.pairing.prove_pairs", lambda *_, **__: None)
+    by_key = run(*words).result
+    assert {**proven, "seconds": 0} == {**by_key, "seconds": 0}
+    assert proven["unpaired_rows"] == {"failed_download": 2}
+
+
 @pytest.mark.parametrize(
     ("rows", "problems"),
     [

@@ -161,6 +161,25 @@ def test_shards_that_a_crash_of_the_machine_spoilt_are_written_again(
     assert tree_bytes(out) == whole
 
 
+def test_an_export_needs_room_for_what_it_writes_and_no_more(
+    run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("export", dataset, tmp_path / "out", "--where", "aesthetic_score >= 0.9", "--samples-per-shard", 1)
+    # The tars of the dataset would fit, and what is kept of them in shards of their own does.
+    source_bytes = sum(path.stat().st_size for path in dataset.glob("*.tar"))
+    monkeypatch.setattr(plan, "free_bytes", lambda _: source_bytes + 1)
+    assert run(*words).code == 0
+    monkeypatch.setattr(plan, "free_bytes", lambda _: 30_000)
+    done = run("export", dataset, tmp_path / "other", *words[3:])
+    assert (done.code, "bytes, 30,000 are free" in done.result["error"]) == (3, True)
+
+
+def test_a_table_of_which_a_crash_left_an_empty_log_is_made_anew(run: Run, dataset: Path, tmp_path: Path) -> None:
+    for table in ("out_tables/exports", f"{dataset.name}_tables/samples"):
+        (tmp_path / table / "_delta_log").mkdir(parents=True)
+    assert run("export", dataset, tmp_path / "out", *KEEP).result["exported"] == 15
+
+
 def test_a_shard_that_changes_during_an_export_is_never_committed(
     run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

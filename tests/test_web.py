@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardwright import files
-from shardwright.errors import ChangedError, RequestError
+from shardwright.errors import ChangedError, DataError, RequestError
 from shardwright.format.uids import UidFile
 from shardwright.store.keep_lists import open_keep_list
 from shardwright.tasks.scan import Tar, scan_shards
@@ -93,6 +93,12 @@ def test_the_tars_of_a_web_server_are_those_that_wids_lists(web: str) -> None:
     tars = {number: Tar(number, file) for number, file in enumerate(listed[1:])}
     rows = pa.Table.from_batches(scan_shards([pa.record_batch({"number": [0, 1]})], tars))
     assert rows["sample_count"].drop_null().to_pylist() == [2, 2]
+    del FILES["/data/1.tar"]
+    with pytest.raises(DataError, match=r"1\.tar: wids\.json names it, and the server has no such file"):
+        files.list_files(f"{web}/data")
+    FILES["/data/wids.json"] = json.dumps({"shardlist": [{"url": "https://example.org/1.tar"}]}).encode()
+    with pytest.raises(RequestError, match=r"which lies in no place below it"):
+        files.list_files(f"{web}/data")
 
 
 def test_keep_lists_are_read_from_a_web_server(web: str) -> None:

@@ -34,12 +34,15 @@ def clean_output(
     manifest = read_finished(output_root)
     tables = tables_of(spark, manifest, tables_option, output_root)
     snapshot_id = manifest["snapshot_id"]
+    listed = sum(shard["sample_count"] for shard in manifest["shards"])
+    if listed != manifest["exported"]:
+        found = f"the manifest lists shards of {listed:,} samples, and says that {manifest['exported']:,} were exported"
+        raise DataError(output_root, found, "See what verify says. Nothing was removed.")
+    if tables.exists(spark, SNAPSHOTS) and find_snapshot(spark, tables, snapshot_id) is None:
+        found = f"the tables in {tables.root} know no snapshot '{snapshot_id}', which the manifest names"
+        raise DataError(output_root, found, "See what verify says. Nothing was removed.")
     names = {shard["shard_name"] for shard in manifest["shards"]}
-    if tables.exists(spark, SNAPSHOTS):
-        if find_snapshot(spark, tables, snapshot_id) is None:
-            found = f"the tables in {tables.root} know no snapshot '{snapshot_id}', which the manifest names"
-            raise DataError(output_root, found, "See what verify says. Nothing was removed.")
-        names |= {row["shard_name"] for row in read_rows(spark, tables, MANIFEST, snapshot_id=snapshot_id)}
+    names |= {row["shard_name"] for row in read_rows(spark, tables, MANIFEST, snapshot_id=snapshot_id)}
     orphans = list(_only_own(output_root, list_strays(output_root, names)))
     files = [describe(os.path.join(output_root, path)) for path in orphans]
     sizes = [file.size_bytes if file else 0 for file in files]  # a link that leads nowhere has none

@@ -125,9 +125,9 @@ def _fail(
 ) -> int:
     message = without_secrets(message)
     if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code, "problems": problems}))
+        click.echo(without_secrets(json.dumps({"error": message, "exit_code": code, "problems": problems})))
     if usage is not None:
-        usage.show()
+        click.UsageError(message, getattr(usage, "ctx", None)).show()
     else:
         click.echo(f"shardwright: {message}", err=True)
     return code
@@ -250,7 +250,7 @@ def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any
 def clean_command(output: str, delete: bool, tables: str | None) -> dict[str, Any]:
     """List the files in an output that verify calls orphans, and remove them with --delete."""
     root = absolute(output)
-    with _session(root) as spark:
+    with _session(root, tables or _tables_of(root)) as spark:
         from shardwright.clean import clean_output
 
         return clean_output(spark, root, tables, delete=delete)

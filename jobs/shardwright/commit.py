@@ -17,7 +17,7 @@ from pyspark.sql import Row, SparkSession
 
 from shardwright.errors import ChangedError, CountsError, DataError
 from shardwright.files import describe
-from shardwright.plan import Request
+from shardwright.plan import Request, planned_shards
 from shardwright.reporting import snapshot_row
 from shardwright.store.claim import Claim
 from shardwright.store.dataset import digest, list_dataset, shard_identities, sidecar_identities
@@ -34,7 +34,6 @@ def commit_export(
     spark: SparkSession, request: Request, plan: Mapping[str, Any], shards: list[Row], claim: Claim, started: float
 ) -> dict[str, Any]:
     """Check the counts and make the export visible: manifest rows, the snapshot's row, ``manifest.json``."""
-    exported = sum(row["sample_count"] for row in shards)
     size = request.settings.samples_per_shard
     placed = [(shard_id, min(size, plan["kept"] - shard_id * size)) for shard_id in range(plan["shard_count"])]
     written = [(row["shard_id"], row["sample_count"]) for row in shards]
@@ -42,14 +41,15 @@ def commit_export(
         shard_id = min(set(placed) ^ set(written) or {(0, 0)})[0]
         wanted, found = dict(placed).get(shard_id, 0), dict(written).get(shard_id, 0)
         raise CountsError(f"export: shard {shard_id}", "the layout places", wanted, "written were", found)
-    _require_unchanged(request, claim)
+    _require_unchanged(request, plan, claim)
     claim.require()
     # What a run that has lost its claim may still have removed.
     require_files(request.output_root, [row.asDict() for row in shards])
     rows = [{**row.asDict(), "path": os.path.join(request.output_root, f"{row['shard_name']}.tar")} for row in shards]
     with run_errors("export: commit"):
-        snapshot = _store(spark, request, plan, rows, exported, started)
+        snapshot = _store(spark, request, plan, rows, claim, started)
     manifest = manifest_of(spark, request, snapshot, rows)
+    claim.require()
     finish_output(request.output_root, manifest, claim.folder)
     return manifest
 
@@ -86,7 +86,7 @@ def manifest_of(
     }
 
 
-def _require_unchanged(request: Request, claim: Claim) -> None:
+def _require_unchanged(request: Request, plan: Mapping[str, Any], claim: Claim) -> None:
     """Refuse to commit what was read from files that changed meanwhile.
 
     Raises:
@@ -98,7 +98,7 @@ def _require_unchanged(request: Request, claim: Claim) -> None:
     changed = next((before or found for before, found in states if before != found), None)
     if changed:
         claim.require()
-        discard_output(request.output_root, claim.folder)
+        discard_output(request.output_root, claim.folder, planned_shards(request, plan))
         raise ChangedError(os.path.join(root, changed[0]))
 
 
@@ -107,7 +107,7 @@ def _store(
     request: Request,
     plan: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
-    exported: int,
+    claim: Claim,
     started: float,
 ) -> Mapping[str, Any]:
     """Append to the tables what they do not have yet; give the snapshot's row as it stands there."""
@@ -126,9 +126,11 @@ def _store(
         inputs=request.inputs,
         columns=plan["columns"],
         table_versions=_table_versions(spark, request),
-        exported=exported,
+        exported=sum(row["sample_count"] for row in rows),
         **{name: plan[name] for name in _COUNTS},
     )
+    # Meanwhile a later run may have found that the input changed, and removed the files.
+    claim.require()
     append_rows(spark, tables, SNAPSHOTS, [snapshot], snapshot_id, provenance)
     # Where it was committed before, that row stands, and not this one.
     return find_snapshot(spark, tables, snapshot_id) or {"snapshot_id": snapshot_id, **snapshot}

@@ -17,7 +17,7 @@ from shardwright.frames.columns import column
 from shardwright.frames.spread import spread
 from shardwright.index import indexed
 from shardwright.metadata import Metadata, sidecar_columns
-from shardwright.plan import Request, make_plan, resolve_request
+from shardwright.plan import Request, make_plan, planned_shards, resolve_request
 from shardwright.reporting import count_shards, log, progress
 from shardwright.store.claim import Claim, claim_output
 from shardwright.store.output import (
@@ -165,7 +165,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any], claim
     except DataError:
         # The data will not change by itself: nothing of this export can be kept.
         claim.require()
-        discard_output(request.output_root, claim.folder)
+        discard_output(request.output_root, claim.folder, planned_shards(request, plan))
         raise
     total_bytes = sum(row["shard_bytes"] + row["sidecar_bytes"] for row in shards)
     seconds = time.time() - started

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from shardwright import object_store
 from shardwright.errors import RequestError, RunError
-from shardwright.local_files import NewFile, OpenFile, file_info, walk
+from shardwright.local_files import LEADS_NOWHERE, NewFile, OpenFile, file_info, walk
 from shardwright.locations import FileInfo, canonical, is_url, is_web, key_of
 from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, Upload, list_folder, read_through
 
@@ -85,10 +85,13 @@ def describe(path: str) -> FileInfo | None:
     """Look at a file; None where there is none."""
     if is_url(path):
         return object_store.describe(path)
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         status = os.stat(path)
-        return file_info(path, status) if stat.S_ISREG(status.st_mode) else None
-    return None
+    except OSError as error:
+        if error.errno in LEADS_NOWHERE:
+            return None
+        raise
+    return file_info(path, status) if stat.S_ISREG(status.st_mode) else None
 
 
 def size_of(path: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,10 @@ from shardwright.locations import FileInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+# What a path says behind which there is nothing: a link may lead into the void, or back to itself.
+LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def file_info(path: str, status: os.stat_result) -> FileInfo:
@@ -28,11 +34,18 @@ def walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]] = froze
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            try:
+                status = entry.stat()
+            except OSError as error:
+                if error.errno not in LEADS_NOWHERE:
+                    raise
+                yield FileInfo(entry.path, -1, 0)
+                continue
+            if stat.S_ISDIR(status.st_mode):
                 if recursive:
                     yield from walk(entry.path, recursive, above | {here})
-            elif entry.is_file():
-                yield file_info(entry.path, entry.stat())
+            elif stat.S_ISREG(status.st_mode):
+                yield file_info(entry.path, status)
             else:
                 yield FileInfo(entry.path, -1, 0)
 

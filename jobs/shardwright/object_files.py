@@ -14,8 +14,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from shardwright.errors import RequestError
-from shardwright.locations import FileInfo, is_web, root_of
+from shardwright.errors import DataError, RequestError
+from shardwright.locations import FileInfo, is_url, is_web, root_of
 from shardwright.object_store import PART_BYTES, describe, get_range, list_objects, put, put_parts
 
 if TYPE_CHECKING:
@@ -234,7 +234,8 @@ def list_folder(folder: str) -> Iterator[FileInfo]:
     """List all files below a folder, in no order; a web server's are the tars that ``wids.json`` names, and sidecars.
 
     Raises:
-        RequestError: A web server's folder has no such list.
+        RequestError: A web server's folder has no such list, or one of files elsewhere.
+        DataError: A tar of the list is not there.
     """
     if not is_web(folder):
         yield from list_objects(folder)
@@ -245,8 +246,16 @@ def list_folder(folder: str) -> Iterator[FileInfo]:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         found = "web servers list no files, and there is no wids.json that does"
         raise RequestError(folder, found, "Fetch the dataset, or put it into a store") from None
-    names = [name for tar in tars for name in (tar, f"{tar.rpartition('.')[0]}.parquet")]
-    yield from filter(None, _pool().map(describe, (f"{folder}/{name}" for name in names)))
+    strange = next((tar for tar in tars if is_url(tar) or tar.startswith("/")), None)
+    if strange is not None:
+        found = f"wids.json names '{strange}', which lies in no place below it"
+        raise RequestError(folder, found, "Fetch the dataset, or put it into a store")
+    for tar, found_tar in zip(tars, _pool().map(describe, (f"{folder}/{tar}" for tar in tars)), strict=True):
+        if found_tar is None:
+            raise DataError(f"{folder}/{tar}", "wids.json names it, and the server has no such file", "Fetch it again")
+        yield found_tar
+    sidecars = (f"{folder}/{tar.rpartition('.')[0]}.parquet" for tar in tars)
+    yield from filter(None, _pool().map(describe, sidecars))
 
 
 class _AbortedError(Exception):

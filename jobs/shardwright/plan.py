@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from shardwright.decisions import find_decisions, read_decisions
 from shardwright.errors import CountsError, DataError, RequestError, RunError
 from shardwright.files import free_bytes
 from shardwright.format.headers import RECORD_BYTES
-from shardwright.format.names import position_digits
+from shardwright.format.names import position_digits, shard_name
 from shardwright.frames import pairs
 from shardwright.frames.columns import column
 from shardwright.frames.layout import with_layout, with_new_key
@@ -126,7 +126,7 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
             "rejects": dict(sorted(rejects.counts.items())),
             "joins": joined.counts(kept.rows, decision.columns),
             "shard_count": shard_count,
-            "planned_bytes": _planned_bytes(request, index, kept),
+            "planned_bytes": _planned_bytes(request, index, kept, shard_count),
             "columns": dict(decision.columns),
         }
         _require_possible(request, plan)
@@ -146,11 +146,23 @@ def make_plan(spark: SparkSession, request: Request, index: Index) -> dict[str, 
     return plan
 
 
-def _planned_bytes(request: Request, index: Index, kept: Kept) -> int:
+def planned_shards(request: Request, plan: Mapping[str, Any]) -> Iterator[str]:
+    """Give the names of the shards that a plan writes."""
+    return (shard_name(shard_id, request.settings.shard_digits) for shard_id in range(plan["shard_count"]))
+
+
+def _planned_bytes(request: Request, index: Index, kept: Kept, shard_count: int) -> int:
     """Say what the tars will take; where the source itself would fit, it stands for them, and nobody adds up."""
     free = free_bytes(request.output_root)
-    fits = free is None or index.shard_bytes <= free
+    kept_share = sum(kept.by_shard) / max(index.sample_count, 1)
+    fits = free is None or index.shard_bytes + _bytes_besides(request, kept_share, shard_count) <= free
     return index.shard_bytes if fits and not request.settings.dry_run else kept.count_bytes()
+
+
+def _bytes_besides(request: Request, kept_share: float, shard_count: int) -> int:
+    """Say what else is written: of the rows as many as samples are kept, and each tar filled up to a whole record."""
+    rows_bytes = sum(shard.sidecar.size_bytes for shard in request.dataset.shards if shard.sidecar)
+    return int(rows_bytes * kept_share) + shard_count * RECORD_BYTES
 
 
 def _require_possible(request: Request, plan: Mapping[str, Any]) -> None:
@@ -170,9 +182,7 @@ def _require_possible(request: Request, plan: Mapping[str, Any]) -> None:
             "--shard-digits", found, f"Pass --shard-digits {len(str(shard_count - 1))} or a larger --samples-per-shard"
         )
     free = free_bytes(request.output_root)
-    rows_bytes = sum(shard.sidecar.size_bytes for shard in request.dataset.shards if shard.sidecar)
-    # Of the rows as many as samples are kept, and each tar is filled up to a whole record.
-    needed = plan["planned_bytes"] + rows_bytes * kept // max(plan["indexed"], 1) + shard_count * RECORD_BYTES
+    needed = plan["planned_bytes"] + _bytes_besides(request, kept / max(plan["indexed"], 1), shard_count)
     if free is not None and needed > free and not settings.dry_run:
         raise RunError(
             request.output_root,

@@ -70,11 +70,10 @@ def verify_output(
         if has_tables:
             problems += _check_tables(spark, tables, manifest, job)
     if problems:
-        raise ProblemsError(
-            f"verify {output_root}",
-            list(dict.fromkeys(problems)),
-            "Restore these files, or remove the folder and run the same export again.",
-        )
+        remedy = "Restore these files, or remove the folder and run the same export again."
+        if all(problem.reason == "orphan" for problem in problems):
+            remedy = f"All else is sound. To remove these files, run: shardwright clean {output_root} --delete"
+        raise ProblemsError(f"verify {output_root}", list(dict.fromkeys(problems)), remedy)
     log(f"verify: {count:,} shards are sound{'' if has_tables else f'; no tables at {tables.root}'}")
     return {
         "snapshot_id": manifest["snapshot_id"],

@@ -118,11 +118,12 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
             F.lit(0).alias("sample"),
         )
     )
-    largest = ("shard_index", "drop_reason", "problem", "failed", "bad_flag", *stem, *names)
+    largest = ("shard_index", "drop_reason", "problem", "bad_flag", *stem, *names)
     counted = both.groupBy(*on).agg(
         F.sum("sample").alias("samples"),
         F.sum(1 - F.col("sample")).alias("rows"),
         F.count("problem").alias("flagged"),
+        F.min("failed").alias("all_failed"),
         *(F.max(name).alias(name) for name in largest),
     )
     has_sample = F.col("samples") > 0
@@ -132,9 +133,9 @@ def outcomes(samples: DataFrame, rows: DataFrame, on: list[str], rejected_stems:
         .when((F.col("samples") > 1) & (F.col("flagged") < F.col("samples")), DUPLICATE_KEY)
         .when(F.col("flagged") > 0, F.col("problem"))
         .when(~has_sample & in_rejected, REJECTED_SHARD)
+        .when(~has_sample & F.col("all_failed"), FAILED_DOWNLOAD)  # listed twice, it is no sample's either
         .when(F.col("rows") > 1, DUPLICATE_ROW)
         .when(F.col("rows") == 0, MISSING_ROW)
-        .when(~has_sample & F.col("failed"), FAILED_DOWNLOAD)
         .when(~has_sample, UNMATCHED_ROW)
         .when(F.col("bad_flag"), BAD_FLAG)
         .when(F.col("drop_reason").isNull(), KEPT)

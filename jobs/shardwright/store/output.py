@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -209,16 +209,18 @@ def forget_attempts(output_root: str) -> None:
     remove_folder(staging_folder(output_root))
 
 
-def discard_output(output_root: str, folder: str) -> None:
+def discard_output(output_root: str, folder: str, shard_names: Iterable[str]) -> None:
     """Remove what an export wrote that can never be finished; files of others stay.
 
     Args:
         folder: The attempt's own.
+        shard_names: The stems of the shards that it was to write.
     """
     # First what tasks that still run write to: after this none of them can publish on a file system. The plan goes
     # last, so that whoever finds the folder half removed knows what it is.
     remove_folder(folder)
-    remove_files(file.path for file in list_files(output_root) if file.path.endswith((".tar", ".parquet")))
+    ours = {f"{name}{suffix}" for name in shard_names for suffix in (".tar", ".parquet")}
+    remove_files(file.path for file in list_files(output_root) if os.path.basename(file.path) in ours)
     forget_attempts(output_root)
     if not (is_url(output_root) or os.listdir(output_root)):
         os.rmdir(output_root)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError
-from shardwright.files import absolute, is_folder, list_names
+from shardwright.files import absolute, list_names
 from shardwright.locations import beside as beside_it
 from shardwright.locations import is_inside, is_url, to_spark
 from shardwright.store.conflicts import retry_conflicts
@@ -68,7 +68,10 @@ class Tables(NamedTuple):
     def exists(self, spark: SparkSession, table: str) -> bool:
         if self.in_catalog:
             return spark.catalog.tableExists(self.name(table))
-        return is_folder(os.path.join(self.root, table, "_delta_log"))
+        # A crash may leave the folder before the first commit.
+        return any(
+            name.endswith((".json", ".parquet")) for name in list_names(os.path.join(self.root, table, "_delta_log"))
+        )
 
     def read(self, spark: SparkSession, table: str) -> DataFrame:
         """Read a table as it is now; rows of snapshots that were never committed are among them."""
