@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test test-stores proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
+.PHONY: setup demo test test-stores test-cluster test-faults test-spark35 proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
 
 setup:
 	@bash scripts/setup.sh
@@ -16,6 +16,19 @@ test-stores: setup
 	@scripts/azurite.sh >/dev/null
 	@.venv/bin/python -m shardwright.store.jvm s3
 	@.venv/bin/python -m pytest -m stores
+
+# spark-submit against Spark's own standalone cluster, with the wheel: every verb.
+test-cluster: setup
+	@.venv/bin/python -m pytest -m cluster tests/cluster $(ARGS)
+
+# Killed executors, drivers and workers, slow tasks, full and read-only disks; a table of what came of it.
+test-faults: setup
+	@.venv/bin/python -m pytest -m faults tests/faults $(ARGS)
+
+# The oldest Spark that is meant: what runs the most of its functions, on another Delta, Scala and NumPy.
+test-spark35: setup
+	@scripts/spark35.sh
+	@.venv-spark35/bin/python -m pytest tests/test_export.py tests/test_filter.py tests/test_dataset.py $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff format --check

@@ -121,7 +121,7 @@ def _first_cause(text: str) -> str:
         (line for line in lines if line.startswith("ModuleNotFoundError: No module named 'shardwright")), None
     )
     if missing:
-        return "the executors' Python has no shardwright; pass its wheel with --py-files"
+        return "the executors' Python has no shardwright; pass its wheel, renamed to .zip, with --py-files"
     return without_secrets((python[-1:] or causes[-1:] or lines or ["Spark failed"])[0].rstrip("."))
 
 
