@@ -249,7 +249,7 @@ def test_two_runs_of_one_export_at_once(
         wait_for("shards", finished(out, 1 + SHARDS // 3 * turn))
         assert run(*words).code == 0
         code = application.wait()
-        told = "a later run of this export has taken over", "another run of this export has finished it meanwhile"
+        told = "a later run of this export has taken over", "another run of this export has finished it in"
         assert told[0 if code else 1] in application.output
         assert code in (0, 3)
     assert tally.settle("two runs at once", run, words, reference).was_committed
