@@ -32,10 +32,10 @@ WHERE = "aesthetic_score > 0.5"
 GOAL_SAMPLES, GOAL_SECONDS = 10_000_000, 20
 _WHY = (
     "- Why: about 10 s are the driver's, which builds each plan for the first time, and 5 µs of a core go into "
-    "each sample: decoding and writing Parquet, two shuffles, two sorts, a join and a window, none of them more "
-    "than a quarter. Tried without gain: a hash join instead of sorting, plans interpreted or compiled by the "
-    "quick compiler, Parquet without dictionaries or compression; tried, and in: rows that are dropped never "
-    "move, none moves twice, and pairs are proven by sums instead of a join."
+    "each sample: a third of it for two shuffles, a fifth for writing Parquet, the rest for decoding it, two "
+    "sorts, a join and a window. Tried without gain: a hash join instead of sorting, plans interpreted or "
+    "compiled by the quick compiler, Parquet without dictionaries or compression; tried, and in: rows that are "
+    "dropped never move, none moves twice, and pairs are proven by sums instead of a join."
 )
 _HEAD = (
     "samples",

@@ -37,8 +37,8 @@ _SCAN = (
 )
 _BYTES = "where images are so small headers alone are nearly as much; the rest comes with the pages of a disk"
 _VERIFY = (
-    "the seconds hold two Spark jobs, and a whole process the start of Spark; the checksum itself takes a tenth "
-    "of them, the rest is reading"
+    "the seconds hold two Spark jobs, and a whole process the start of Spark; each file is read once, and no more "
+    "is done with it than its checksum"
 )
 NOTES: dict[str, str] = {
     "tarfile as in NeMo Curator, 1 process": _START,
