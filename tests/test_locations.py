@@ -64,6 +64,9 @@ def test_a_short_azure_path_takes_its_account_from_the_options(monkeypatch: pyte
         ("s3:///data", "it names no bucket"),
         ("https://host/data?sig=abcdef", "a password or a query"),
         ("https://me:secret@host/data", "a password or a query"),
+        ("s3n://key:secret@bucket/data", "a password or a query"),
+        ("abfss://c@acct.dfs.core.windows.net/data?sig=abcdef", "a password or a query"),
+        ("ftp://me:secret@host/data", "no store is known as 'ftp://'"),
     ],
 )
 def test_a_path_is_refused_that_leads_nowhere_or_holds_a_secret(given: str, message: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import Row, SparkSession
 
 from shardwright.errors import ChangedError, CountsError, DataError
-from shardwright.files import describe
+from shardwright.files import list_files
 from shardwright.plan import Request, planned_shards
 from shardwright.reporting import snapshot_row
 from shardwright.store.claim import Claim
@@ -60,11 +60,11 @@ def require_files(output_root: str, shards: Iterable[Mapping[str, Any]]) -> None
     Raises:
         DataError: It names the first file.
     """
+    sizes = {file.path: file.size_bytes for file in list_files(output_root)}
     for shard in shards:
         for suffix, size in ((".tar", shard["shard_bytes"]), (".parquet", shard["sidecar_bytes"])):
             path = os.path.join(output_root, f"{shard['shard_name']}{suffix}")
-            file = describe(path)
-            found = file and file.size_bytes
+            found = sizes.get(path)
             if found != size:
                 state = "missing" if found is None else f"of {found:,} bytes, not {size:,}"
                 remedy = "Remove the folder and run the same command again, or see what verify says"

@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from shardwright.errors import RequestError
 
@@ -186,20 +185,20 @@ def canonical(path: str | os.PathLike[str]) -> str:
 def _canonical_url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     known = _SCHEMES.get(scheme.lower())
+    authority, _, key = rest.partition("/")
+    # What could be a secret is left out: a name before the host, and a query.
+    shown = f"{scheme}://{authority.rpartition('@')[2]}/{key.partition('?')[0]}"
     if known is None:
         names = ", ".join(f"{name}://" for name in ("s3", "gs", "az", "abfss", "https"))
-        raise RequestError(text, f"no store is known as '{scheme}://'", f"Pass a folder, or one of {names}")
-    authority, _, key = rest.partition("/")
+        raise RequestError(shown, f"no store is known as '{scheme}://'", f"Pass a folder, or one of {names}")
     if not authority:
-        raise RequestError(text, "it names no bucket", f"Write {known}://BUCKET/FOLDER")
-    if known in ("https", "http"):
-        parts = urlsplit(text)
-        if parts.username or parts.password or parts.query:
-            raise RequestError(
-                f"{known}://{parts.hostname}{parts.path}",
-                "it holds a password or a query, which tables and logs would show",
-                "Pass what the server asks for with --storage-option",
-            )
+        raise RequestError(shown, "it names no bucket", f"Write {known}://BUCKET/FOLDER")
+    # A container of Azure stands before its account; a key of S3 may hold a question mark.
+    has_name = ":" in authority.rpartition("@")[0] or ("@" in authority and known != "abfss")
+    has_query = "?" in key and known in ("https", "http", "abfss")
+    if has_name or has_query:
+        found = "it holds a password or a query, which tables and logs would show"
+        raise RequestError(shown, found, "Pass what the store asks for with --storage-option")
     if known == "abfss":
         authority = _azure_authority(text, authority)
     path = "/".join(part for part in key.split("/") if part)

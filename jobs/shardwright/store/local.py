@@ -69,7 +69,8 @@ def local_session(
     builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars()))
     if stores:
         # Behind all others: the archive of classes was recorded for what stands before.
-        os.environ["SPARK_DIST_CLASSPATH"] = os.pathsep.join(store_jars(stores))
+        others = [path for path in [os.environ.get("SPARK_DIST_CLASSPATH")] if path]
+        os.environ["SPARK_DIST_CLASSPATH"] = os.pathsep.join([*others, *store_jars(stores)])
     return builder.getOrCreate()
 
 

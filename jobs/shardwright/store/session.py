@@ -75,7 +75,7 @@ def session(spark: SparkSession | None = None, places: Sequence[str | None] = ()
 
         for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
             PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
-    with _settings(spark, settings, (*_COMPILED, _PARTITIONS)), run_errors("Spark"):
+    with run_errors("Spark"), _settings(spark, settings, (*_COMPILED, _PARTITIONS)):
         yield spark
 
 
@@ -83,9 +83,9 @@ def session(spark: SparkSession | None = None, places: Sequence[str | None] = ()
 def _settings(spark: SparkSession, settings: Mapping[str, str], others: Sequence[str] = ()) -> Iterator[None]:
     """Set some, and restore them at the end, and others that are set meanwhile."""
     before = {name: spark.conf.get(name, None) for name in (*settings, *others)}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
     try:
+        for name, value in settings.items():
+            spark.conf.set(name, value)
         yield
     finally:
         for name, old in before.items():
