@@ -144,6 +144,20 @@ def test_a_shard_with_other_samples_than_the_layout_places_is_named_and_nothing_
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("damage", [{"drops": None}, {"kept": "15"}, {"settings": []}])
+def test_a_plan_that_was_damaged_explains_no_folder(
+    run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(commit, "append_rows", failing_at(1, rows.append_rows))
+        assert run("export", dataset, out, *KEEP).code == 3
+    path = out / ".shardwright" / "plan.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    done = run("export", dataset, out, *KEEP)
+    assert (done.code, "the output folder is not empty" in done.result["error"]) == (2, True)
+
+
 def test_shards_that_a_crash_of_the_machine_spoilt_are_written_again(
     run: Run, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

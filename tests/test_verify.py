@@ -119,12 +119,13 @@ def test_verify_misses_rows_and_tables_that_are_gone(run: Run, output: Path) -> 
 
 
 def test_verify_says_when_an_export_is_unfinished(run: Run, output: Path) -> None:
-    manifest = (output / "manifest.json").read_text()
+    manifest = json.loads((output / "manifest.json").read_text())
     (output / "manifest.json").unlink()
     (output / ".shardwright").mkdir()
     (output / ".shardwright" / "plan.json").write_text("{}")
     done = run("verify", output)
     assert (done.code, "there is no manifest.json" in done.result["error"]) == (2, True)
-    (output / ".shardwright" / "plan.json").write_text(manifest)
+    plan = {**manifest, "shard_count": len(manifest["shards"]), "planned_bytes": 1}
+    (output / ".shardwright" / "plan.json").write_text(json.dumps(plan))
     done = run("verify", output)
     assert (done.code, "the export in it is not finished" in done.result["error"]) == (2, True)

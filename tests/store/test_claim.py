@@ -18,7 +18,10 @@ from shardwright.store.output import read_plan
 
 
 def plan_of(snapshot_id: str) -> dict[str, Any]:
-    return {"snapshot_id": snapshot_id, "settings": {}, "inputs": {}, "kept": 1, "columns": {}}
+    names = ("settings", "inputs", "columns", "drops", "rejects", "unpaired_rows", "joins")
+    texts: dict[str, Any] = {name: {} for name in names}
+    counts = dict.fromkeys(("indexed", "kept", "dropped", "rejected", "shard_count", "planned_bytes"), 1)
+    return {"snapshot_id": snapshot_id, **texts, **counts}
 
 
 def outcome(function: Callable[[], object]) -> str:

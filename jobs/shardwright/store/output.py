@@ -32,7 +32,18 @@ from shardwright.store.tables import MANIFEST, table_schema
 MANIFEST_NAME = "manifest.json"
 _STAGING_NAME = ".shardwright"
 PLAN_NAME, ATTEMPT_NAME = "plan.json", "attempt.json"
-_PLAN_KEYS = {"snapshot_id", "settings", "inputs", "kept", "columns"}
+_COUNTS = ("indexed", "kept", "dropped", "rejected")
+_PLAN_KINDS: Mapping[str, type] = {
+    "snapshot_id": str,
+    **dict.fromkeys(("settings", "inputs", "columns", "drops", "rejects", "unpaired_rows", "joins"), dict),
+    **dict.fromkeys((*_COUNTS, "shard_count", "planned_bytes"), int),
+}
+_MANIFEST_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("snapshot_id", "tables"), str),
+    **dict.fromkeys(("settings", "inputs"), dict),
+    **dict.fromkeys((*_COUNTS, "exported"), int),
+    "shards": list,
+}
 # What `manifest.json` says of a shard.
 SHARD_FIELDS = tuple(name for name in table_schema(MANIFEST) if name not in ("snapshot_id", "shard_id", "path"))
 # Names that a loader would take for a shard, and those that copying tools give to files they have not finished.
@@ -77,9 +88,9 @@ def read_output(output_root: str) -> OutputState:
 def read_plan(output_root: str) -> dict[str, Any] | None:
     """Give the plan of the export that is under way; None where there is none."""
     # A plan that a crash of the machine cut short explains nothing.
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = read_json(os.path.join(staging_folder(output_root), PLAN_NAME))
-        return found if isinstance(found, dict) and found.keys() >= _PLAN_KEYS else None
+        return found if _has_kinds(found, _PLAN_KINDS) else None
     return None
 
 
@@ -120,13 +131,11 @@ def _read_manifest(output_root: str) -> dict[str, Any] | None:
 
 def _is_manifest(found: Any) -> bool:
     """Tell whether what was read has the shape of a manifest."""
-    kinds: dict[str, type] = {"snapshot_id": str, "tables": str, "settings": dict, "inputs": dict, "shards": list}
-    kinds.update((name, int) for name in ("indexed", "kept", "dropped", "rejected", "exported"))
-    return (
-        isinstance(found, dict)
-        and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
-        and all(_is_shard(shard) for shard in found["shards"])
-    )
+    return _has_kinds(found, _MANIFEST_KINDS) and all(_is_shard(shard) for shard in found["shards"])
+
+
+def _has_kinds(found: Any, kinds: Mapping[str, type]) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
 
 
 def _is_shard(found: Any) -> bool:
