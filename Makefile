@@ -10,7 +10,7 @@ demo: setup
 test: setup
 	@.venv/bin/python -m pytest
 
-# What needs an S3 server, which runs on this machine; with it `make test` runs these too.
+# Stores, against real servers of S3 and Azure on this machine: Go builds the one, npm installs the other.
 test-stores: setup
 	@scripts/versitygw.sh >/dev/null
 	@scripts/azurite.sh >/dev/null

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Print where Azurite lies, Azure's storage for tests; npm installs it the first time. Nothing where there is no npm.
+# Print where Azurite lies, Azure's storage for tests; npm installs it the first time.
 set -euo pipefail
 
 version=3.35.0
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/shardwright/azurite-$version
 if [ ! -d "$folder" ]; then
     command -v npm >/dev/null || {
-        echo "azurite: npm is missing, tests against Azure's storage are skipped" >&2
-        exit 0
+        echo "azurite: npm is missing. Run: sudo apt-get install npm" >&2
+        exit 1
     }
     echo "azurite: installing $version" >&2
     mkdir -p "${folder%/*}"

@@ -16,7 +16,7 @@ from shardwright.cli import main
 from shardwright.store.local import local_session
 from shardwright.store.session import session
 from tests.builders import write_dataset
-from tests.stores import bucket, s3_server, store_kinds
+from tests.stores import bucket, s3_server
 
 __all__ = ["bucket", "s3_server"]
 
@@ -51,12 +51,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}", yellow=True)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs Spark to read a store where it can't."""
-    if item.get_closest_marker("stores") and item.get_closest_marker("spark") and not store_kinds():
-        pytest.skip("Spark can't read S3 here: `make test-stores` fetches what it takes")
-
-
 class Outcome(NamedTuple):
     """What a command did: its exit code, its JSON result, what it wrote to stderr."""
 
@@ -66,9 +60,10 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    """The session that the command line starts on one machine; it reads stores where all that this takes is there."""
-    local_session(stores=store_kinds())
+def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
+    """The session that the command line starts on one machine; it reads stores where a test needs that."""
+    needs_stores = any(item.get_closest_marker("stores") for item in request.session.items)
+    local_session(stores=["s3"] if needs_stores else [])
     with session() as active:
         yield active
     active.stop()

@@ -25,13 +25,7 @@ from shardwright.object_store import list_objects, put
 from tests.relay import Request, fail, read_log
 
 SERVER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shardwright/bin/versitygw-v1.8.0"
-_JARS = SERVER.parents[1] / "jars"
 KEY, SECRET = "planted-key", "planted-secret-4f81"
-
-
-def store_kinds() -> list[str]:
-    """Give the kinds of stores that a Spark session on this machine can read without fetching anything."""
-    return ["s3"] if SERVER.exists() and any(_JARS.glob("hadoop-aws-*/*.jar")) else []
 
 
 class Server(NamedTuple):
@@ -178,8 +172,7 @@ def _listens(port: int) -> bool:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server of the whole run."""
-    if not SERVER.exists():
-        pytest.skip("no S3 server: `make test-stores` builds one")
+    assert SERVER.exists(), "no S3 server: `make test-stores` builds one"
     with serve(tmp_path_factory.mktemp("s3")) as server:
         yield server
 

@@ -34,8 +34,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A container, in the spelling that tables hold."""
-    if not SERVER.exists():
-        pytest.skip("no Azurite: `make test-stores` installs one")
+    assert SERVER.exists(), "no Azurite: `make test-stores` installs one"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

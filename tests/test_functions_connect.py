@@ -6,20 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import pyspark
 import pytest
 
 from shardwright.store.jvm import udfs_jar
 
-_SERVED = next(Path(pyspark.__file__).parent.glob("jars/spark-connect_*.jar"), None)
-pytestmark = [
-    pytest.mark.skipif(_SERVED is None, reason="this pyspark has no Connect server in its package: Spark 4 has"),
-    pytest.mark.skipif(find_spec("grpc") is None, reason="Spark Connect needs grpcio: pip install 'pyspark[connect]'"),
-]
 _SCRIPT = """
 import json, sys
 from pyspark.sql import SparkSession
