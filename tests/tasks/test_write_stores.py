@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shardwright import files
+from shardwright.errors import DataError
 from shardwright.object_files import Upload
 from tests.builders import TarInMemory, sample_members, tar_bytes
 from tests.stores import Bucket
@@ -54,6 +55,17 @@ def upload(bucket: Bucket, data: bytes) -> str:
         for begin in range(0, len(data), 1 << 20):
             target.write(data[begin : begin + (1 << 20)])
     return bucket.url("data")
+
+
+def test_write_takes_no_shard_in_a_store_for_its_own_that_another_export_left(bucket: Bucket, tmp_path: Path) -> None:
+    data = source_tar(6)
+    job = replace(make_job(tmp_path), dataset_root=upload(bucket, data), output_root=bucket.url("out"))
+    job = replace(job, staging=bucket.url("out", ".shardwright"))
+    files.write_json(f"{job.staging}/attempt.json", {})
+    others = written(rows_of(data, keep=[0, 2, 4]), job)
+    assert written(rows_of(data, keep=[0, 2, 4]), job) == others
+    with pytest.raises(DataError, match=r"00000\.parquet: it holds samples of another export"):
+        written(rows_of(data, keep=[1, 3, 5]), job)
 
 
 @pytest.mark.parametrize("step", [1, 2], ids=["all", "every second"])

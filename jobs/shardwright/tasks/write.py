@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -79,7 +80,7 @@ def _write_shard(shard_id: int, rows: Iterator[pa.RecordBatch], job: WriteJob) -
     if receipt is None:
         receipt, sidecar_sum = _write_files(path, rows, job)
     elif is_url(path):
-        sidecar_sum = sum_file(f"{path}.parquet")
+        sidecar_sum = _require_own(path, rows, job, receipt)
     else:
         sidecar_sum = _write_sidecar(path, rows, job, receipt)
     values = [shard_id, name, receipt.sample_count, receipt.shard_bytes, sidecar_sum.size_bytes]
@@ -111,6 +112,24 @@ def _write_sidecar(path: str, rows: Iterator[pa.RecordBatch], job: WriteJob, rec
             sidecar.add(batch)
         sidecar.finish(receipt)
     return sum_file(f"{path}.parquet")
+
+
+def _require_own(path: str, rows: Iterator[pa.RecordBatch], job: WriteJob, receipt: Receipt) -> FileSum:
+    """Require that a finished sidecar in a store is the one that these rows make; give its size and checksum.
+
+    Raises:
+        DataError: A task of another export published it, when that export had been given up already.
+    """
+    with tempfile.NamedTemporaryFile(prefix="shardwright-", suffix=".parquet") as copy:
+        with _SidecarWriter(copy.name, job) as sidecar:
+            for batch in rows:
+                sidecar.add(batch)
+            sidecar.finish(receipt)
+        own = sum_file(copy.name)
+    if own != sum_file(f"{path}.parquet"):
+        found = "it holds samples of another export, which was given up and wrote on"
+        raise DataError(f"{path}.parquet", found, "Run the command again when nothing else writes there")
+    return own
 
 
 def _require_wanted(path: str, job: WriteJob) -> None:
