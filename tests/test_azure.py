@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from shardwright import files
+from shardwright import files, publishing
 from shardwright.errors import ChangedError, RunError
 from shardwright.locations import canonical, current_options, storage_options
-from shardwright.object_files import Upload
 from shardwright.object_store import PART_BYTES, put
+from shardwright.uploads import Upload
 
 pytestmark = pytest.mark.stores
 
@@ -83,7 +83,7 @@ def test_a_container_is_listed_read_and_written_as_a_bucket_is(container: str) -
     data = random.Random(0).randbytes(2 * PART_BYTES + 5)
     root = f"{container}/data"
     put(f"{root}/a.tar", b"a")
-    with files.published(f"{root}/sub/b.tar", "") as upload:
+    with publishing.published(f"{root}/sub/b.tar", "") as upload:
         assert isinstance(upload, Upload)
         upload.write(data)
     listed = files.list_files(root, recursive=True)
@@ -102,7 +102,7 @@ def test_a_container_is_listed_read_and_written_as_a_bucket_is(container: str) -
 
 def test_an_upload_that_fails_does_not_appear(container: str) -> None:
     def fail() -> None:
-        with files.published(f"{container}/x.tar", "") as upload:
+        with publishing.published(f"{container}/x.tar", "") as upload:
             assert isinstance(upload, Upload)
             upload.write(bytes(3 * PART_BYTES))
             raise ValueError("no more")

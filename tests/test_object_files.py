@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardwright import files, object_files, object_store
+from shardwright import files, object_files, object_store, publishing
 from shardwright.errors import ChangedError, RequestError, RunError
 from shardwright.format.loader_index import dali_lines, energon_offsets, header_runs
 from shardwright.format.scan import scan_tar
 from shardwright.locations import storage_options
-from shardwright.object_files import Forwards, StoreFile, Upload
+from shardwright.object_files import Forwards, StoreFile
 from shardwright.object_store import PART_BYTES, put
+from shardwright.uploads import Upload
 from tests.builders import TarInMemory, sample_members, tar_bytes
 from tests.stores import SECRET, Bucket
 
@@ -88,7 +89,7 @@ def test_an_object_that_changes_is_an_error_that_names_it(bucket: Bucket, size: 
 def test_reads_that_go_forwards_read_through_or_hop(bucket: Bucket, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_files.Pace, "request_bytes", 1_000_000)
     size = 20 * step if step < 1_000_000 else 4 * step
-    with files.published(bucket.url("x"), "") as upload:
+    with publishing.published(bucket.url("x"), "") as upload:
         assert isinstance(upload, Upload)
         for number in range(size // 10_000):
             upload.write(number.to_bytes(8, "big") * 1_250)
@@ -140,7 +141,7 @@ def test_an_index_tells_where_to_look_and_is_not_believed(bucket: Bucket, monkey
 def test_an_upload_appears_whole_or_not_at_all(bucket: Bucket) -> None:
     data = random.Random(0).randbytes(2 * PART_BYTES + 5)
     for size in (0, 5, len(data)):
-        with files.published(bucket.url("x"), "") as upload:
+        with publishing.published(bucket.url("x"), "") as upload:
             assert isinstance(upload, Upload)
             upload.write(data[:size])
             assert bucket.all_keys() == ([] if size == 0 else ["x"])
@@ -150,7 +151,7 @@ def test_an_upload_appears_whole_or_not_at_all(bucket: Bucket) -> None:
 
 def test_an_upload_that_fails_leaves_nothing(bucket: Bucket) -> None:
     def fail() -> None:
-        with files.published(bucket.url("x"), "") as upload:
+        with publishing.published(bucket.url("x"), "") as upload:
             assert isinstance(upload, Upload)
             for _ in range(5):
                 upload.write(bytes(PART_BYTES))
@@ -166,7 +167,7 @@ def test_an_upload_that_fails_leaves_nothing(bucket: Bucket) -> None:
 def test_parquet_is_written_and_read_as_on_a_file_system(bucket: Bucket, tmp_path: Path) -> None:
     table = pa.table({"a": range(100_000), "b": ["x"] * 100_000})
     pq.write_table(table, tmp_path / "x.parquet")
-    with files.published(bucket.url("x.parquet"), "") as target, pq.ParquetWriter(target, table.schema) as writer:
+    with publishing.published(bucket.url("x.parquet"), "") as target, pq.ParquetWriter(target, table.schema) as writer:
         writer.write_table(table)
     assert files.read_bytes(bucket.url("x.parquet")) == (tmp_path / "x.parquet").read_bytes()
     bucket.requests()
@@ -176,7 +177,7 @@ def test_parquet_is_written_and_read_as_on_a_file_system(bucket: Bucket, tmp_pat
 
 
 def test_small_files_are_written_moved_and_removed(bucket: Bucket) -> None:
-    files.write_json(bucket.url("out", "plan.json"), {"a": 1})
+    publishing.write_json(bucket.url("out", "plan.json"), {"a": 1})
     assert files.read_json(bucket.url("out", "plan.json")) == {"a": 1}
     assert files.read_json(bucket.url("out", "other.json")) is None
     files.move_file(bucket.url("out", "plan.json"), bucket.url("out", "done.json"))
@@ -219,7 +220,7 @@ def test_requests_that_fail_are_tried_again_and_not_for_ever(bucket: Bucket) -> 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="obstore's newest version for Python 3.10 does not abort these")
 def test_an_upload_whose_parts_the_store_refuses_leaves_nothing(bucket: Bucket) -> None:
     def upload_six_parts() -> None:
-        with files.published(bucket.url("x"), "") as upload:
+        with publishing.published(bucket.url("x"), "") as upload:
             assert isinstance(upload, Upload)
             for _ in range(6):
                 upload.write(bytes(PART_BYTES))

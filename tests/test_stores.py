@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from shardwright import files
+from shardwright import files, publishing
 from shardwright.locations import storage_options
 from shardwright.object_store import put
 from shardwright.store.session import session
@@ -132,7 +132,7 @@ def test_an_export_that_stopped_is_completed_and_fetches_no_finished_tar(
     assert manifest is not None
     files.remove_files([bucket.url("out", "manifest.json"), bucket.url("out", "00001.parquet")])
     plan = {**manifest, "shard_count": len(manifest["shards"]), "planned_bytes": 1}
-    files.write_json(bucket.url("out", ".shardwright", "plan.json"), plan)
+    publishing.write_json(bucket.url("out", ".shardwright", "plan.json"), plan)
     files.remove_folder(bucket.url("out_tables", "snapshots"))
     bucket.requests()
     done = run_there("export", source, bucket.url("out"), *RULE)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shardwright.errors import RequestError, RunError, ShardwrightError
-from shardwright.files import write_new_json
+from shardwright.publishing import write_new_json
 from shardwright.store.claim import Claim, claim_output
 from shardwright.store.output import read_plan
 

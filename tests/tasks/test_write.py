@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from shardwright.errors import DataError
 from shardwright.format.scan import scan_tar
 from shardwright.format.sidecar import read_receipt
-from shardwright.tasks import write
+from shardwright.tasks import tar_writer
 from shardwright.tasks.write import write_shards
 from tests.builders import TarInMemory, read_tar, sample_members, tar_bytes
 from tests.tasks.writing import make_job, rows_of, written
@@ -128,7 +128,7 @@ def test_write_copies_members_larger_than_its_buffer(
     expected = output_bytes(root)
     for path in (root / "out").glob("0*"):
         path.unlink()
-    monkeypatch.setattr(write, "BUFFER_BYTES", buffer_bytes)
+    monkeypatch.setattr(tar_writer, "BUFFER_BYTES", buffer_bytes)
     written(rows_of(tar_bytes(MEMBERS)), make_job(root))
     assert output_bytes(root) == expected
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from shardwright import files
+from shardwright import files, publishing
 from shardwright.errors import DataError
-from shardwright.object_files import Upload
+from shardwright.uploads import Upload
 from tests.builders import TarInMemory, sample_members, tar_bytes
 from tests.stores import Bucket
 from tests.tasks.writing import make_job, rows_of, written
@@ -50,7 +50,7 @@ def source_tar(count: int) -> bytes:
 
 
 def upload(bucket: Bucket, data: bytes) -> str:
-    with files.published(bucket.url("data", "source.tar"), "") as target:
+    with publishing.published(bucket.url("data", "source.tar"), "") as target:
         assert isinstance(target, Upload)
         for begin in range(0, len(data), 1 << 20):
             target.write(data[begin : begin + (1 << 20)])
@@ -61,7 +61,7 @@ def test_write_takes_no_shard_in_a_store_for_its_own_that_another_export_left(bu
     data = source_tar(6)
     job = replace(make_job(tmp_path), dataset_root=upload(bucket, data), output_root=bucket.url("out"))
     job = replace(job, staging=bucket.url("out", ".shardwright"))
-    files.write_json(f"{job.staging}/attempt.json", {})
+    publishing.write_json(f"{job.staging}/attempt.json", {})
     others = written(rows_of(data, keep=[0, 2, 4]), job)
     assert written(rows_of(data, keep=[0, 2, 4]), job) == others
     with pytest.raises(DataError, match=r"00000\.parquet: it holds samples of another export"):
@@ -124,7 +124,7 @@ def test_write_does_not_fetch_a_shard_that_is_finished(bucket: Bucket, tmp_path:
     tar = bucket.url("out", "00000.tar")
     other = files.read_bytes(tar)
     time.sleep(1.1)  # stores count seconds
-    with files.published(tar, "") as target:
+    with publishing.published(tar, "") as target:
         assert isinstance(target, Upload)
         target.write(bytes(len(other)))
     assert written(rows_of(data, per_shard=10), there) == expected

@@ -16,8 +16,9 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError, RunError
-from shardwright.files import list_names, make_folder, read_json, remove, write_json, write_new_json
+from shardwright.files import list_names, make_folder, read_json, remove
 from shardwright.locations import is_url
+from shardwright.publishing import write_json, write_new_json
 from shardwright.store.output import ATTEMPT_NAME, PLAN_NAME, read_plan, staging_folder
 
 

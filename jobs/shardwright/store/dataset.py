@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from shardwright.errors import RequestError, ShardwrightError
-from shardwright.files import is_file, is_folder, list_files, move_file, remove_folder, write_bytes
+from shardwright.files import is_file, is_folder, list_files, move_file, remove_folder
 from shardwright.format.names import SHARD_SUFFIXES
 from shardwright.locations import FileInfo, is_url
+from shardwright.publishing import write_bytes
 
 _DIGITS = re.compile(r"\d+")
 _COMPLETE = ".complete"

@@ -24,9 +24,9 @@ from shardwright.files import (
     remove_files,
     remove_folder,
     require_writable,
-    write_json,
 )
 from shardwright.locations import is_inside, is_url
+from shardwright.publishing import write_json
 from shardwright.store.tables import MANIFEST, table_schema
 
 MANIFEST_NAME = "manifest.json"

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardwright.errors import RunError
-from shardwright.files import published, readable, size_of
+from shardwright.files import readable, size_of
 from shardwright.format.sidecar import METADATA_KEY
+from shardwright.publishing import published
 from shardwright.tasks.streams import by_value
 
 SAVED = pa.schema(
