@@ -227,9 +227,7 @@ def save_metadata_command(dataset: str, path: str | None, columns: str | None, *
 @cli.command("verify")
 @click.argument("output")
 @click.option("--deep", is_flag=True, help="Parse every tar too, and load a sample of every shard through webdataset.")
-@click.option(
-    "--tables", metavar="PATH|CATALOG.SCHEMA", help="Where the Delta tables lie  [default: as the manifest says]"
-)
+@options.output_tables_option
 @options.verb
 def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any]:
     """Read an output back and compare it with its manifest and tables; exit 1 names everything that is wrong."""
@@ -243,9 +241,7 @@ def verify_command(output: str, deep: bool, tables: str | None) -> dict[str, Any
 @cli.command("clean")
 @click.argument("output")
 @click.option("--delete", is_flag=True, help="Remove them; without it they are only listed.")
-@click.option(
-    "--tables", metavar="PATH|CATALOG.SCHEMA", help="Where the Delta tables lie  [default: as the manifest says]"
-)
+@options.output_tables_option
 @options.verb
 def clean_command(output: str, delete: bool, tables: str | None) -> dict[str, Any]:
     """List the files in an output that verify calls orphans, and remove them with --delete."""

@@ -136,6 +136,12 @@ def writing_options(command: Command) -> Command:
     return command
 
 
+def output_tables_option(command: Command) -> Command:
+    """Add where the tables of a finished output lie."""
+    words = "Where the Delta tables lie  [default: as the manifest says]"
+    return click.option("--tables", metavar="PATH|CATALOG.SCHEMA", help=words)(command)
+
+
 def _print_result(result: dict[str, Any]) -> None:
     """Print a verb's result for a person: scalars as lines, lists of rows as tables."""
     console = Console(highlight=False)
