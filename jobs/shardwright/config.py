@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from shardwright.errors import RequestError, did_you_mean
+from shardwright.locations import require_writable
 
 Keys = Literal["renumber", "source", "prefix"]
 UnmatchedRows = Literal["fail", "ignore"]
@@ -96,6 +97,7 @@ class ExportSettings:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        require_writable(self.output)
         _require_known("--keys", self.keys, Keys)
         for check in self.check:
             _require_known("--check", check, Check)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from shardwright import object_store
-from shardwright.errors import RequestError, RunError
+from shardwright.errors import RunError
 from shardwright.local_files import LEADS_NOWHERE, OpenFile, file_info, walk
-from shardwright.locations import FileInfo, canonical, is_url, is_web, key_of
+from shardwright.locations import FileInfo, canonical, is_url, is_web
 from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, list_folder, read_through
 
 if TYPE_CHECKING:
@@ -290,15 +290,3 @@ def _takes_objects(folder: str) -> bool:
     except RunError:
         return False
     return True
-
-
-def require_writable(path: str) -> None:
-    """Refuse a place that can only be read.
-
-    Raises:
-        RequestError: It is a web server.
-    """
-    if is_web(path):
-        raise RequestError(path, "web servers are only read from", "Pass a folder or a store")
-    if is_url(path) and not key_of(path):
-        raise RequestError(path, "it is a whole bucket", "Pass a folder in it")

@@ -267,3 +267,15 @@ def beside(path: str, suffix: str) -> str:
 def stores_among(paths: Iterable[str | None]) -> set[str]:
     """Give the kinds of stores that some paths lie in."""
     return {_SCHEMES.get(scheme_of(path).lower(), "file") for path in paths if path} - {"file", "https", "http"}
+
+
+def require_writable(path: str) -> None:
+    """Refuse a place that can't take an output.
+
+    Raises:
+        RequestError: It is a web server, or a bucket without a folder.
+    """
+    if is_web(path):
+        raise RequestError(path, "web servers are only read from", "Pass a folder or a store")
+    if is_url(path) and not key_of(path):
+        raise RequestError(path, "it is a whole bucket", "Pass a folder in it")

@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 
 from shardwright.config import SourceSettings
 from shardwright.errors import CountsError, ProblemsError, RequestError, did_you_mean
-from shardwright.files import is_folder, list_files, make_folder, remove_folder, require_writable
+from shardwright.files import is_folder, list_files, make_folder, remove_folder
 from shardwright.frames.columns import column, table_columns
 from shardwright.frames.pairs import FILE, STEM, with_stem
 from shardwright.index import choose_index_tables
-from shardwright.locations import is_inside
+from shardwright.locations import is_inside, require_writable
 from shardwright.metadata import Metadata, load_metadata
 from shardwright.reporting import log, snapshot_row
 from shardwright.store.dataset import (

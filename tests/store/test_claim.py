@@ -85,19 +85,18 @@ def test_of_many_plans_at_once_one_is_taken(
     assert not list(tmp_path.glob(".*"))
 
 
+def claim_at_once(output: str, plans: str) -> tuple[list[str], list[Claim]]:
+    """Claim an output for several plans in threads; give what each was told, and the claims."""
+    claims: list[Claim] = []
+    with ThreadPoolExecutor(len(plans)) as pool:
+        told = list(pool.map(lambda name: outcome(lambda: claims.append(claim_output(output, plan_of(name)))), plans))
+    return told, claims
+
+
 def test_of_many_exports_at_once_one_claims(tmp_path: Path) -> None:
     for turn in range(20):
         output = str(tmp_path / str(turn))
-        claims: list[Claim] = []
-        with ThreadPoolExecutor(8) as pool:
-            told = list(
-                pool.map(
-                    lambda name, output=output, claims=claims: outcome(
-                        lambda: claims.append(claim_output(output, plan_of(name)))
-                    ),
-                    "abcdefgh",
-                )
-            )
+        told, claims = claim_at_once(output, "abcdefgh")
         assert told.count("done") == len(claims) == 1
         claims[0].require()
         assert read_plan(output) == plan_of(claims[0].snapshot_id)
@@ -107,16 +106,7 @@ def test_of_many_runs_of_one_export_at_once_at_most_one_goes_on(tmp_path: Path) 
     """Where all of them meet at one moment, the same command again goes on."""
     for turn in range(20):
         output = str(tmp_path / str(turn))
-        claims: list[Claim] = []
-        with ThreadPoolExecutor(8) as pool:
-            told = list(
-                pool.map(
-                    lambda _, output=output, claims=claims: outcome(
-                        lambda: claims.append(claim_output(output, plan_of("a")))
-                    ),
-                    range(8),
-                )
-            )
+        told, claims = claim_at_once(output, "aaaaaaaa")
         assert [
             text for text in told if text != "done" and "taken over" not in text and "same moment" not in text
         ] == []
