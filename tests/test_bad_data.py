@@ -99,6 +99,17 @@ def test_an_export_that_keeps_nothing_needs_permission(run: Run, dataset: Path, 
     assert run("verify", tmp_path / "out").code == 0
 
 
+def test_a_rule_that_is_null_for_every_row_is_named(
+    run: Run, dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["--rule", "far=element_at(embedding, 1) > 1e9", "--rule", "near=get(embedding, 100) > 0.5 -- of 768"]
+    for verb in (["export", dataset, tmp_path / "out"], ["filter", dataset]):
+        caplog.clear()
+        run(*verb, *words)
+        assert "rule 'near' is null for every row" in caplog.text
+        assert "rule 'far'" not in caplog.text
+
+
 def test_bad_json_leaves_nothing_and_names_the_way_out(run: Run, tmp_path: Path) -> None:
     broken = [(name, b"[1]" if name == "b.json" else payload) for name, payload in AB]
     write_shard(tmp_path / "data", "s", broken, ROWS)

@@ -95,6 +95,16 @@ def test_embeddings_that_were_read_from_parquet_agree(spark: SparkSession, tmp_p
 
 
 @pytest.mark.usefixtures("source")
+def test_one_embedding_is_compared_with_all(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([([3.0, 4.0],), ([0.0, 1.0],), ([1.0],)], "a array<float>").coalesce(1)
+    for query in ([3, 4], (3.0, 4.0), np.array([3, 4], np.float32), np.array([3, 4], ">f8")):
+        assert _values(frame, functions.dot_product("a", query)) == [25.0, 4.0, None]
+        assert _values(frame, functions.cosine_similarity(query, "a")) == _close([1.0, 0.8, None])
+    with pytest.raises(RequestError, match="an embedding has the shape 1 x 2"):
+        functions.dot_product("a", np.array([[3.0, 4.0]]))
+
+
+@pytest.mark.usefixtures("source")
 def test_bigint_hashes_agree_with_python(spark: SparkSession) -> None:
     draw = random.Random(12)
     ends = [0, 1, -1, 2**63 - 1, -(2**63), None]

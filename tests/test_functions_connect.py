@@ -32,6 +32,7 @@ for name, words in (("dot_product", "aa"), ("cosine_similarity", "aa"), ("l2_nor
         found[name] = rows.select(getattr(functions, name)(*words)).collect()[0][0]
     except Exception as error:
         found[name] = f"{type(error).__name__}: {error}"
+found["query"] = rows.select(functions.dot_product("a", [1, 2])).collect()[0][0]
 try:
     found["sql"] = spark.sql("SELECT dot_product(array(1.5D), array(2D))").collect()[0][0]
 except Exception as error:
@@ -65,6 +66,7 @@ _VALUES = {
     "l2_norm": 5.0,
     "hamming_distance": 0,
     "caption_word_count": 1,
+    "query": 11.0,
 }
 
 

@@ -65,7 +65,8 @@ def test_readme_commands_and_snippets_run_in_order(
             # Under the page's name: the plan is one of those that the gate asks about.
             exec(compile("spark.sql(query).collect()", "README.md", "exec"), {"spark": spark, "query": query})
         else:
-            ran += sum(run_command(words, run) for words in split_commands(block))
+            text = re.sub(r"\$\(cat (\S+)\)", lambda file: Path(file[1]).read_text(encoding="utf-8"), block)
+            ran += sum(run_command(words, run) for words in split_commands(text))
     assert ran >= 9
     assert (tmp_path / "demo" / "kept" / "manifest.json").exists()
 

@@ -6,9 +6,10 @@
 
     dataset.metadata["aligned"] = cosine_similarity("image_embedding", "text_embedding") > 0.28
 
-Each function takes columns, or names of columns, and gives a column. With the jar of Scala functions in the session it
-calls that; without, it is made of Spark's own functions, which give the same values more slowly. ``caption_clean`` has
-no such stand-in. In SQL text (``--where``, ``--rule``, ``spark.sql``) the same names need the jar.
+Each function takes columns or names of columns, for an embedding also the numbers of one, and gives a column. With the
+jar of Scala functions in the session it calls that; without, it is made of Spark's own functions, which give the same
+values more slowly. ``caption_clean`` has no such stand-in. In SQL text (``--where``, ``--rule``, ``spark.sql``) the
+same names need the jar.
 
 Null where there is no value, never an error in the middle of a job: for a null argument, a null element, unequal
 lengths, a result that is no number, a hash that is none. So a rule that can't be decided is unmet.
@@ -16,8 +17,10 @@ lengths, a result that is no number, a hash that is none. So a rule that can't b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from pyspark import __version__ as spark_version
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 NAMES = tuple(__all__)
+# A column, its name, or one embedding for all rows.
+Embedding = Column | str | Sequence[float] | npt.NDArray[np.floating]
 EXTENSION = "shardwright.udfs.Extensions"
 _WHITE_SPACE = "\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _HEX_DIGITS = "0123456789abcdefABCDEF"
@@ -42,11 +47,11 @@ _DIGITS_AT_ONCE = 15
 _INTEGERS = ("tinyint", "smallint", "int", "bigint")
 
 
-def cosine_similarity(a: Column | str, b: Column | str) -> Column:
+def cosine_similarity(a: Embedding, b: Embedding) -> Column:
     """Give the cosine of the angle between two embeddings, -1 to 1.
 
     Args:
-        a: ``array<float>`` or ``array<double>``; sums are in doubles.
+        a: ``array<float>`` or ``array<double>``, or the numbers of one embedding; sums are in doubles.
         b: Alike, and as long.
 
     Returns:
@@ -58,11 +63,11 @@ def cosine_similarity(a: Column | str, b: Column | str) -> Column:
     return _bound(_bound(lengths, lambda length: _dot(a, b) / F.when(length != 0, length)), _cosine)
 
 
-def dot_product(a: Column | str, b: Column | str) -> Column:
+def dot_product(a: Embedding, b: Embedding) -> Column:
     """Give the sum of the products of two embeddings' elements.
 
     Args:
-        a: ``array<float>`` or ``array<double>``; sums are in doubles.
+        a: ``array<float>`` or ``array<double>``, or the numbers of one embedding; sums are in doubles.
         b: Alike, and as long.
 
     Returns:
@@ -73,7 +78,7 @@ def dot_product(a: Column | str, b: Column | str) -> Column:
     return _number(_dot(a, b))
 
 
-def l2_norm(a: Column | str) -> Column:
+def l2_norm(a: Embedding) -> Column:
     """Give the Euclidean length of an embedding.
 
     Returns:
@@ -152,11 +157,20 @@ def _is_registered(name: str) -> bool:
     return spark is not None and spark.catalog.functionExists(name)
 
 
-def _column(value: Column | str) -> Column:
-    return F.col(value) if isinstance(value, str) else value
+def _column(value: Embedding) -> Column:
+    if isinstance(value, str):
+        return F.col(value)
+    # Before Spark 4 a column of Spark Connect is no Column.
+    if not isinstance(value, Sequence | np.ndarray):
+        return value
+    numbers = np.asarray(value, np.float64)
+    if numbers.ndim != 1:
+        shape = " x ".join(map(str, numbers.shape))
+        raise RequestError("shardwright.functions", f"an embedding has the shape {shape}", "Pass one row of numbers")
+    return F.lit(numbers)
 
 
-def _dot(a: Column | str, b: Column | str) -> Column:
+def _dot(a: Embedding, b: Embedding) -> Column:
     # In coalesce a column loses its name: the fields are then called 0 and 1. A missing element is null, and makes the
     # sum null.
     pairs = F.arrays_zip(F.coalesce(_column(a)), F.coalesce(_column(b)))

@@ -18,7 +18,8 @@ from shardwright.format.sidecar import Receipt, SidecarColumn
 from shardwright.frames.columns import column
 from shardwright.reporting import warn
 from shardwright.store.dataset import Dataset
-from shardwright.store.session import expression_text, is_repeatable, refused_by_gpu
+from shardwright.store.expressions import expression_text, is_repeatable
+from shardwright.store.session import refused_by_gpu
 from shardwright.store.sidecars import FILE_PATH, LISTED, ROW_INDEX, open_sidecars, read_metadata
 
 _NOT_REPEATABLE = "gives other values each time it is computed, so the export could not be repeated"

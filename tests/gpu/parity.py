@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -12,8 +13,8 @@ from shardwright.store.session import refused_by_gpu
 
 _ENABLED = "spark.rapids.sql.enabled"
 _MOST_SHOWN = 20
-# A GPU sums in another order.
-_TOLERANCE = 1e-9
+# A GPU sums in another order: of embeddings, whose products are about 1, and of anything else.
+_ABSOLUTE, _RELATIVE = 1e-12, 1e-9
 
 
 def assert_cpu_and_gpu_agree(spark: SparkSession, frame_of: Callable[[], DataFrame]) -> None:
@@ -22,8 +23,8 @@ def assert_cpu_and_gpu_agree(spark: SparkSession, frame_of: Callable[[], DataFra
     Args:
         frame_of: Makes the frame anew; its first column tells its rows apart.
     """
-    on_cpu, _ = _run(spark, frame_of, "false")
-    on_gpu, plan = _run(spark, frame_of, "true")
+    on_cpu, _ = _run(spark, frame_of, enabled=False)
+    on_gpu, plan = _run(spark, frame_of, enabled=True)
     found = list(differences(on_cpu, on_gpu))
     lines = [f"{len(found):,} cells differ", *found[:_MOST_SHOWN]] if found else []
     lines += [f"not on the GPU: {refused}" for refused in refused_by_gpu(frame_of())]
@@ -52,21 +53,34 @@ def differences(on_cpu: Sequence[Row], on_gpu: Sequence[Row]) -> Iterator[str]:
                 yield f"{key}: {name} is {value!r} on the CPU, {other!r} on the GPU"
 
 
-def _run(spark: SparkSession, frame_of: Callable[[], DataFrame], enabled: str) -> tuple[list[Row], str]:
+@contextmanager
+def gpu_plans(spark: SparkSession, *, enabled: bool) -> Iterator[None]:
+    """Have RAPIDS take over the plans of a session, or leave them; what was set before is set again."""
     before = spark.conf.get(_ENABLED, "false")
-    spark.conf.set(_ENABLED, enabled)
+    spark.conf.set(_ENABLED, str(enabled).lower())
     try:
+        yield
+    finally:
+        spark.conf.set(_ENABLED, str(before))
+
+
+def plans_that_ran(spark: SparkSession) -> list[str]:
+    """Give the plans that a session remembers, in the order in which they ran."""
+    executions = spark._jsparkSession.sharedState().statusStore().executionsList()  # noqa: SLF001 - said nowhere else
+    return [str(executions.apply(number).physicalPlanDescription()) for number in range(executions.size())]
+
+
+def _run(spark: SparkSession, frame_of: Callable[[], DataFrame], *, enabled: bool) -> tuple[list[Row], str]:
+    with gpu_plans(spark, enabled=enabled):
         frame = frame_of()
         rows = frame.collect()
         return rows, frame._jdf.queryExecution().executedPlan().toString()  # noqa: SLF001 - what ran, said nowhere else
-    finally:
-        spark.conf.set(_ENABLED, str(before))
 
 
 def _agree(value: Any, other: Any) -> bool:
     if isinstance(value, float) and isinstance(other, float):
         return (math.isnan(value) and math.isnan(other)) or math.isclose(
-            value, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE
+            value, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE
         )
     if isinstance(value, list | tuple) and isinstance(other, list | tuple):
         return len(value) == len(other) and all(map(_agree, value, other))

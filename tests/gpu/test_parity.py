@@ -20,7 +20,7 @@ from shardwright.frames.rules import with_drop_reason
 from shardwright.store.session import refused_by_gpu
 from tests.builders import tree_bytes, write_dataset
 from tests.conftest import Outcome
-from tests.gpu.parity import assert_cpu_and_gpu_agree, differences
+from tests.gpu.parity import assert_cpu_and_gpu_agree, differences, gpu_plans, has_plugin, plans_that_ran
 from tests.gpu_plan.sql_functions import EXPRESSIONS, write_rows
 
 pytestmark = [pytest.mark.spark, pytest.mark.gpu]
@@ -77,7 +77,11 @@ def _odd_rows() -> pa.Table:
 
     def embedding() -> list[float | None] | None:
         length = draw.choice([0, 1, 2, 3, 65])
-        values = [draw.choice(special) if draw.random() < 0.05 else float(np.float32(draw.gauss(0, 1)))] * length
+        # Few are odd, so that long ones have values too.
+        odd = 0.2 / max(length, 1)
+        values = [
+            draw.choice(special) if draw.random() < odd else float(np.float32(draw.gauss(0, 1))) for _ in range(length)
+        ]
         return None if draw.random() < 0.1 else values
 
     count = 2_000
@@ -136,10 +140,15 @@ def test_whole_exports_agree_byte_for_byte(
     pq.write_table(pa.table({"key": ids, "safety": np.linspace(0, 1, len(ids))}), tmp_path / "safety.parquet")
     words = ["--metadata", "safety.parquet", "--samples-per-shard", "17", "--rule", "score=aesthetic_score > 0.2"]
     words += ["--rule", "safe=safety < 0.8", "--rule", "near=dot_product(embedding, embedding) < 20"]
-    for output, enabled in (("cpu", "false"), ("gpu", "true")):
-        gpu.conf.set("spark.rapids.sql.enabled", enabled)
-        done = run("export", "data", output, *words)
-        assert done.code == 0, done.stderr
+    for output, enabled in (("cpu", False), ("gpu", True)):
+        with gpu_plans(gpu, enabled=enabled):
+            already = len(plans_that_ran(gpu))
+            done = run("export", "data", output, *words)
+            assert done.code == 0, done.stderr
+            plans = plans_that_ran(gpu)[already:]
+            on_gpu = sum("Gpu" in plan for plan in plans)
+            assert len(plans) > 3
+            assert (on_gpu > 3) == (enabled and has_plugin(gpu)), f"{on_gpu} of {len(plans)} plans ran on the GPU"
     assert tree_bytes(tmp_path / "gpu") == tree_bytes(tmp_path / "cpu")
     stored = [
         DeltaTable(f"{output}_tables/exports").to_pyarrow_table().drop_columns("snapshot_id").sort_by("key")

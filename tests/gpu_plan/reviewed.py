@@ -46,7 +46,6 @@ REVIEWED = (
         for name in ("MapInArrowExec", "PythonUDF")
         for kind, asked_by in (
             ("DecimalType", "export.py"),
-            ("BinaryType", "export.py"),
             ("NullType", "save_metadata.py"),
         )
     ),

@@ -1,27 +1,22 @@
-"""The Spark session: the caller's, spark-submit's, or one of our own on this machine.
-
-The only module that may use what Spark Connect lacks.
-"""
+"""The Spark session: the caller's, spark-submit's, or one of our own on this machine."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any
+from contextlib import contextmanager, suppress
 from urllib.parse import unquote
 
-import pyspark
 from py4j.protocol import Py4JError
-from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
 
 from shardwright.errors import RequestError, RunError, UnreadableFileError, restored
 from shardwright.locations import current_options, from_spark, stores_among, without_secrets
+from shardwright.store.expressions import explained
 from shardwright.store.hadoop import hadoop_settings, require_file_systems
 
 # Rules are checked under ANSI on every version: an overflow or a bad cast is an error, never a silent null.
@@ -37,11 +32,7 @@ _COMPILED_FROM_ROWS = 200_000
 # A task sorts its share in memory.
 _PARTITIONS, _ROWS_PER_PARTITION = "spark.sql.shuffle.partitions", 500_000
 _DAEMON = "shardwright.store.daemon"
-_SPARK_3 = pyspark.__version__.startswith("3.")
-# What a plan calls the time and the user, and into how many tasks it cuts a range.
-_CURRENT = re.compile(
-    r"\b(now|localtimestamp|current_(timestamp|date|time|timezone|user|database|schema|catalog))\(", re.IGNORECASE
-)
+# Into how many tasks a plan cuts a range.
 _SPLITS = re.compile(r"\bsplits=(?:Some\()?(\d+)")
 _PYTHON_ERROR = re.compile(
     r"(?!(?:java|scala|org|com|io|py4j|pyspark)\.)[A-Za-z_][\w.]*(?:Error|Exception|ArrowInvalid): "
@@ -125,70 +116,6 @@ def _first_cause(text: str) -> str:
     return without_secrets((python[-1:] or causes[-1:] or lines or ["Spark failed"])[0].rstrip("."))
 
 
-def is_repeatable(frame: DataFrame) -> bool:
-    """Tell whether a frame has the same values each time it is computed."""
-    classic: Any = frame
-    try:
-        plans = classic._jdf.queryExecution()  # noqa: SLF001 - said nowhere else
-    except (AttributeError, PySparkException):
-        return _is_repeatable_remotely(frame)
-    # Spark holds the time to be the same within one query, and an export runs several.
-    patterns = classic.sparkSession._jvm.org.apache.spark.sql.catalyst.trees.TreePattern  # noqa: SLF001
-    if plans.analyzed().containsPattern(patterns.CURRENT_LIKE()):
-        return False
-    # Optimized, a plan has lost the columns that were assigned anew; that takes time, and few need it.
-    return bool(plans.analyzed().deterministic() or plans.optimizedPlan().deterministic())
-
-
-def _is_repeatable_remotely(frame: DataFrame) -> bool:
-    """Ask Spark Connect, which shows no plan: what a lateral join repeats for each row must not change between them."""
-    if _CURRENT.search(_explained(frame)):
-        return False
-    view = f"shardwright_{os.urandom(4).hex()}"
-    frame.createOrReplaceTempView(view)
-    try:
-        joined = frame.sparkSession.sql(f"SELECT 1 FROM range(2), LATERAL (SELECT * FROM {view})")
-        joined.schema  # noqa: B018 - analysed now
-    except AnalysisException as error:
-        if "NON_DETERMINISTIC_LATERAL" in str(error):
-            return False
-        raise
-    finally:
-        frame.sparkSession.catalog.dropTempView(view)
-    return True
-
-
-def _explained(frame: DataFrame) -> str:
-    """Give a frame's plans as text; no job runs."""
-    with redirect_stdout(io.StringIO()) as text:
-        frame.explain(extended=True)
-    return text.getvalue()
-
-
-def expression_text(value: Column) -> str:
-    """Write an expression so that two which differ are written differently."""
-    tree: Any = value
-    if hasattr(tree, "_jc"):
-        # Before Spark 4 a column's own text has no quotes around text: "b" reads like the column b.
-        return str(tree._jc.expr().sql()) if _SPARK_3 else str(value)  # noqa: SLF001 - said nowhere else
-    session: Any = SparkSession.getActiveSession()
-    message = tree._expr.to_plan(session.client)  # noqa: SLF001
-    _forget_places(message)
-    return " ".join(str(message).split())
-
-
-def _forget_places(message: Any) -> None:
-    """Take out of a message of Spark Connect what differs between runs: places in source files, numbers of frames."""
-    for field, value in message.ListFields():
-        if field.name in ("common", "plan_id"):
-            message.ClearField(field.name)
-        elif field.message_type is not None:
-            is_many = not hasattr(value, "ListFields")
-            for inner in value if is_many else (value,):
-                if hasattr(inner, "ListFields"):
-                    _forget_places(inner)
-
-
 @contextmanager
 def in_memory(frame: DataFrame) -> Iterator[None]:
     """Keep a frame's rows while several jobs read them; where that is refused, each job computes them anew."""
@@ -247,7 +174,7 @@ def task_count(spark: SparkSession, shard_count: int, per_core: int = 4) -> int:
     try:
         cores = spark.sparkContext.defaultParallelism
     except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
-        found = _SPLITS.search(_explained(spark.range(2**30)))
+        found = _SPLITS.search(explained(spark.range(2**30)))
         cores = int(found[1]) if found else 50
     return max(1, min(shard_count, per_core * cores))
 

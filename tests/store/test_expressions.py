@@ -1,0 +1,45 @@
+"""How expressions are written down: alike where they are alike, in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from shardwright.functions import dot_product
+from shardwright.store.expressions import expression_text
+
+
+def python_function(number: int) -> Column:
+    return F.udf(lambda value: value + number, "int")("count")  # noqa: TID251 - users have them
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: F.lit(np.array([1.0, number])),
+        lambda number: F.lit(bytes([number])),
+        lambda number: F.lit(number) == F.lit(2).cast("bigint"),
+        lambda number: F.col(f"x_{number}") == F.lit("x_2"),
+        lambda number: dot_product("embedding", [0.5, number]),
+        lambda number: F.transform("tags", lambda tag: F.concat(tag, F.lit(str(number)), F.col("more"))),
+        lambda number: F.transform(F.col(f"x_90{number}"), F.upper),
+        lambda number: F.aggregate("n", F.lit(0), lambda total, n: total + n if number == 1 else n + total),
+        python_function,
+    ],
+    ids=["array", "bytes", "types", "names", "embedding", "lambda", "column in a lambda", "variables", "Python"],
+)
+def test_alike_where_they_are_alike(make: Callable[[int], Column]) -> None:
+    assert expression_text(make(1)) == expression_text(make(1))
+    assert expression_text(make(1)) != expression_text(make(2))
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+def test_a_column_is_no_text() -> None:
+    assert expression_text(F.col("b")) != expression_text(F.lit("b"))
