@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test test-stores test-cluster test-faults test-spark35 proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
+.PHONY: setup demo test test-stores test-cluster test-faults test-spark35 test-connect proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
 
 setup:
 	@bash scripts/setup.sh
@@ -25,10 +25,17 @@ test-cluster: setup
 test-faults: setup
 	@.venv/bin/python -m pytest -m faults tests/faults $(ARGS)
 
+# What runs every verb, each function of ours and the class.
+VERBS = $(patsubst %,tests/test_%.py,export filter dataset save_metadata verify)
+
 # The oldest Spark that is meant: what runs the most of its functions, on another Delta, Scala and NumPy.
 test-spark35: setup
 	@scripts/spark35.sh
-	@.venv-spark35/bin/python -m pytest tests/test_export.py tests/test_filter.py tests/test_dataset.py $(ARGS)
+	@.venv-spark35/bin/python -m pytest $(VERBS) $(ARGS)
+
+# The same verbs where Python talks to Spark over the network, and sees neither its plans nor its JVM.
+test-connect: setup
+	@.venv/bin/python -m pytest --connect $(VERBS) $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff format --check

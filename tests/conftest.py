@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +16,8 @@ from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from shardwright.cli import main
-from shardwright.store.local import local_session
+from shardwright.store.jvm import delta_jars
+from shardwright.store.local import local_session, spark_properties
 from shardwright.store.session import session
 from tests.builders import write_dataset
 from tests.stores import bucket, s3_server
@@ -51,6 +55,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}", yellow=True)
 
 
+def start_over_connect() -> None:
+    """Start a server of Spark Connect with what any Spark needs, and a session that talks to it alone."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.remote("local[2]").config("spark.ui.enabled", "false")
+    settings_file = resources.files("shardwright") / "conf" / "spark.conf"
+    for name, value in spark_properties(settings_file.read_text(encoding="utf-8")):
+        builder = builder.config(name, value)
+    remote = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars())).getOrCreate()
+    assert not hasattr(remote, "_jsparkSession")
+
+
 class Outcome(NamedTuple):
     """What a command did: its exit code, its JSON result, what it wrote to stderr."""
 
@@ -59,11 +74,19 @@ class Outcome(NamedTuple):
     stderr: str
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the same tests run over Spark Connect."""
+    parser.addoption("--connect", action="store_true", help="the session is one of Spark Connect")
+
+
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     """The session that the command line starts on one machine; it reads stores where a test needs that."""
-    needs_stores = any(item.get_closest_marker("stores") for item in request.session.items)
-    local_session(stores=["s3"] if needs_stores else [])
+    if request.config.getoption("--connect"):
+        start_over_connect()
+    else:
+        needs_stores = any(item.get_closest_marker("stores") for item in request.session.items)
+        local_session(stores=["s3"] if needs_stores else [])
     with session() as active:
         yield active
     active.stop()
