@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -31,11 +32,13 @@ settings.load_profile("ci")
 _INPUTS: dict[str, tuple[int, str]] = {}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Remember which tests handle which input."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember which tests handle which input; over Spark Connect leave out what it lacks."""
     for item in items:
         for mark in item.iter_markers("input"):
             _INPUTS[item.nodeid] = mark.args
+        for mark in item.iter_markers("classic") if config.getoption("--connect") else ():
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -62,7 +65,11 @@ def start_over_connect() -> None:
     settings_file = resources.files("shardwright") / "conf" / "spark.conf"
     for name, value in spark_properties(settings_file.read_text(encoding="utf-8")):
         builder = builder.config(name, value)
-    remote = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars())).getOrCreate()
+    builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(delta_jars()))
+    with warnings.catch_warnings():
+        # Settings of the server are set for the session, too, which refuses them with a warning.
+        warnings.simplefilter("ignore", UserWarning)
+        remote = builder.getOrCreate()
     assert not hasattr(remote, "_jsparkSession")
 
 

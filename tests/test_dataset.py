@@ -51,6 +51,7 @@ def values(dataset: ImageTextPairDataset, *names: str) -> list[Any]:
     return [row[0] for row in found] if len(names) == 1 else found
 
 
+@pytest.mark.classic("columns are compared with no scalar of NumPy, and those of a frame belong to it alone")
 def test_nan_counts_as_null_in_an_expression_and_stays_in_the_frame(scored: ImageTextPairDataset) -> None:
     metadata = scored.metadata
     metadata["more"] = metadata["score"] > 0.5
@@ -183,6 +184,7 @@ def their_session(spark: SparkSession) -> Iterator[SparkSession]:
         spark.conf.set(name, value)
 
 
+@pytest.mark.classic("expressions are resolved when they are computed, under our settings")
 def test_a_caller_s_settings_hold_for_their_expressions_and_are_restored(
     their_session: SparkSession, tmp_path: Path
 ) -> None:

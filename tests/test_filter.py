@@ -70,6 +70,7 @@ def test_a_rule_that_draws_anew_each_time_is_refused(run: Run, scored: Path, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.classic("a column that draws anew is refused even where it was assigned anew since")
 def test_an_assigned_column_that_draws_anew_each_time_is_refused(spark: SparkSession, scored: Path) -> None:
     dataset = ImageTextPairDataset.from_webdataset(scored, spark=spark)
     dataset.metadata["keep"] = F.rand(1) < 0.5
@@ -80,6 +81,7 @@ def test_an_assigned_column_that_draws_anew_each_time_is_refused(spark: SparkSes
     assert 0 < result["kept"] < 6
 
 
+@pytest.mark.classic("plans are text, in which the clock is no other than its name")
 def test_a_rule_may_speak_of_the_clock_without_reading_it(run: Run, scored: Path) -> None:
     done = run("filter", scored, "--where", "group <> 'now()' AND group <> 'current_date'")
     assert (done.code, done.result["kept"]) == (0, 6)

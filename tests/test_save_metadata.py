@@ -143,6 +143,7 @@ def test_in_place_no_sidecar_is_replaced_unless_all_can_be(tmp_path: Path) -> No
     assert sorted((row["key"], row["n"]) for row in read_rows(root)) == [("a", 2), ("b", 2)]
 
 
+@pytest.mark.classic("columns of a frame belong to it alone")
 def test_in_place_what_an_unsaved_column_rests_on_is_not_replaced(tmp_path: Path) -> None:
     root = write_dataset(tmp_path / "data", 1, 2)
     before = tree_bytes(root)
