@@ -36,6 +36,7 @@ test-spark35: setup
 # The same verbs where Python talks to Spark over the network, and sees neither its plans nor its JVM.
 test-connect: setup
 	@.venv/bin/python -m pytest --connect $(VERBS) $(ARGS)
+	@.venv/bin/python -m pytest -m connect
 
 lint: setup
 	@.venv/bin/ruff format --check

@@ -12,6 +12,7 @@ import pytest
 
 from shardwright.store.jvm import udfs_jar
 
+pytestmark = pytest.mark.connect
 _SCRIPT = """
 import json, sys
 from pyspark.sql import SparkSession
