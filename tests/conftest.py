@@ -17,11 +17,12 @@ from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from shardwright.cli import main
+from shardwright.locations import storage_options
 from shardwright.store.jvm import delta_jars
 from shardwright.store.local import local_session, spark_properties
 from shardwright.store.session import session
 from tests.builders import write_dataset
-from tests.stores import bucket, s3_server
+from tests.stores import Bucket, bucket, s3_server
 
 __all__ = ["bucket", "s3_server"]
 
@@ -110,6 +111,17 @@ def run(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[...,
             main([*map(str, words), "--json"])
         out, err = capfd.readouterr()
         return Outcome(int(stop.value.code or 0), json.loads(out) if out.strip() else {}, err)
+
+    return run_command
+
+
+@pytest.fixture
+def run_there(run: Callable[..., Outcome], bucket: Bucket) -> Callable[..., Outcome]:
+    """Run a command with the options that lead to the bucket, which its process has from nowhere else."""
+
+    def run_command(*words: object) -> Outcome:
+        with storage_options({}):
+            return run(*words, *bucket.words())
 
     return run_command
 

@@ -1,89 +1,58 @@
-"""Between clients and a server: passes bytes on, and writes down what was asked for and how much came back.
+"""Between clients and a server: passes bytes on, writes down what was asked for and answered, and disturbs on request.
 
 It is a process of its own, ``python -m tests.relay TO_PORT FOLDER``: some clients hold Python's lock while they wait.
+(toxiproxy knows connections alone: it can neither answer by a 503 nor choose among requests.)
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import struct
 import sys
 import threading
+import time
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-LOG, FAILURES = "requests.log", "failures"
+from tests.relay_rules import LOG, Chooser, Fault
+
 _REQUEST = re.compile(rb"(GET|PUT|HEAD|POST|DELETE|PROPFIND) (\S+) HTTP/1\.1\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 (\d+)")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _FAILURE = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_AT_ONCE = struct.pack("ii", 1, 0)
+_HEAD_END = b"\r\n\r\n"
 _BUFFER_BYTES = 1 << 18
-
-
-@dataclass
-class Request:
-    """A request: of its answer, the status and the bytes behind the headers."""
-
-    method: str
-    path: str
-    query: str
-    status: int = 0
-    sent_bytes: int = 0
-
-
-def read_log(folder: Path) -> list[Request]:
-    """List the requests of a relay so far."""
-    requests: dict[str, Request] = {}
-    for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
-        number, kind, *words = line.split("\t")
-        if kind == "asked":
-            requests[number] = Request(words[0], words[1], words[2])
-        else:
-            requests[number].status = int(words[0])
-            requests[number].sent_bytes += int(words[1])
-    return list(requests.values())
-
-
-def fail(folder: Path, pattern: str, times: int) -> None:
-    """Let the next requests whose method and address match be answered by a 503; none with an empty pattern."""
-    (folder / FAILURES).write_text(f"{times}\t{pattern}", encoding="utf-8")
 
 
 class _Relay:
     def __init__(self, to_port: int, folder: Path) -> None:
-        self.to_port, self._folder = to_port, folder
+        self.to_port = to_port
         self._log: IO[str] = (folder / LOG).open("a", encoding="utf-8", buffering=1)
         self._numbers = count()
+        self._chooser = Chooser(folder)
         self._lock = threading.Lock()
-        self._rule, self._failed = "", 0
 
-    def asked(self, request: bytes) -> tuple[int, bool]:
-        """Note a request; give its number, and whether it is to fail."""
-        method, address = request.decode().split(" ")
+    def asked(self, method: str, address: str) -> tuple[int, Fault | None]:
+        """Note a request; give its number, and what is to be done to it."""
         parts = urlsplit(address)
         with self._lock:
             number = next(self._numbers)
             print(number, "asked", method, unquote(parts.path), parts.query, sep="\t", file=self._log)
-            return number, self._fails(f"{method} {address}")
-
-    def _fails(self, request: str) -> bool:
-        rule = ""
-        with suppress(FileNotFoundError):
-            rule = (self._folder / FAILURES).read_text(encoding="utf-8")
-        if rule != self._rule:
-            self._rule, self._failed = rule, 0
-        times, _, pattern = rule.partition("\t")
-        if not pattern or self._failed >= int(times) or not re.search(pattern, request):
-            return False
-        self._failed += 1
-        return True
+            return number, self._chooser.choose(f"{method} {address}")
 
     def answered(self, number: int, status: int, sent_bytes: int) -> None:
         with self._lock:
             print(number, "answered", status, sent_bytes, sep="\t", file=self._log)
+
+    def disturbed(self, number: int, fault: Fault) -> None:
+        """Note a fault, when it is done: not each one that was chosen can be."""
+        with self._lock:
+            print(number, "disturbed", fault.kind, sep="\t", file=self._log)
 
 
 class _Connection:
@@ -91,27 +60,46 @@ class _Connection:
 
     def __init__(self, relay: _Relay, client: socket.socket, server: socket.socket) -> None:
         self._relay, self._client, self._server = relay, client, server
-        self._number, self._status = -1, 0
-        self._head = b""
         self._is_answered = True
+        self._begin(-1, "", None)
+
+    def _begin(self, number: int, method: str, fault: Fault | None) -> None:
+        self._number, self._method, self._fault = number, method, fault
+        # Of the answer: its head as far as it came, then its status, and the bytes of its body.
+        self._head, self._status = b"", 0
+        self._promised_bytes = self._body_bytes = 0
 
     def ask(self) -> None:
         """Pass on what the client says."""
-        with self._client, suppress(OSError):
+        with suppress(OSError), self._client:
             while data := self._client.recv(_BUFFER_BYTES):
-                if self._is_answered and self._fails(data):
-                    self._client.sendall(_FAILURE)
+                found = _REQUEST.match(data) if self._is_answered else None
+                if found and not self._begins(found[1].decode(), found[2].decode()):
                     break
                 self._server.sendall(data)
+        with suppress(OSError):
             self._server.shutdown(socket.SHUT_WR)
 
-    def _fails(self, data: bytes) -> bool:
-        found = _REQUEST.match(data)
-        if found is None:
-            return False
-        self._head, self._status, self._is_answered = b"", 0, False
-        self._number, fails = self._relay.asked(found[1] + b" " + found[2])
-        return fails
+    def _begins(self, method: str, address: str) -> bool:
+        """Note a request; tell whether the server is to hear of it."""
+        self._is_answered = False
+        number, fault = self._relay.asked(method, address)
+        self._begin(number, method, fault)
+        if fault is None or fault.kind in ("lost", "cut"):
+            return True
+        self._relay.disturbed(number, fault)
+        if fault.kind == "late":
+            time.sleep(fault.pause_seconds)
+            return True
+        if fault.kind == "reset":
+            self._reset()
+        else:
+            self._client.sendall(_FAILURE)
+            self._client.shutdown(socket.SHUT_WR)
+            # Closed with bytes that nobody read, the connection would be reset, and the answer lost.
+            while self._client.recv(_BUFFER_BYTES):
+                pass
+        return False
 
     def answer(self) -> None:
         """Pass on what the server says."""
@@ -119,21 +107,45 @@ class _Connection:
             while data := self._server.recv(_BUFFER_BYTES):
                 self._note(data)
                 self._is_answered = True
+                if self._fault and self._status and self._stops(self._fault, data):
+                    return
                 self._client.sendall(data)
             self._client.shutdown(socket.SHUT_WR)
 
+    def _stops(self, fault: Fault, data: bytes) -> bool:
+        """Do to an answer what is to be done to it; tell whether nothing more of it is passed on."""
+        excess = self._body_bytes - self._promised_bytes // 2
+        if fault.kind == "lost":
+            self._relay.disturbed(self._number, fault)
+            self._reset()
+            return True
+        if fault.kind == "cut" and self._promised_bytes > 1 and excess > 0:
+            self._relay.disturbed(self._number, fault)
+            self._client.sendall(data[: len(data) - excess])
+            self._client.shutdown(socket.SHUT_RDWR)
+            return True
+        return False
+
+    def _reset(self) -> None:
+        """Let the connection end by a reset, once it is closed by the thread that reads from it, which this wakes."""
+        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._client.shutdown(socket.SHUT_RD)
+
     def _note(self, data: bytes) -> None:
-        if self._status:
-            self._relay.answered(self._number, self._status, len(data))
-            return
-        self._head += data
-        head, separator, body = self._head.partition(b"\r\n\r\n")
-        status = _STATUS.match(head)
-        if separator and status and status[1] != b"100":
+        body = data
+        if not self._status:
+            self._head += data
+            while self._head.startswith(b"HTTP/1.1 100") and _HEAD_END in self._head:
+                self._head = self._head.partition(_HEAD_END)[2]
+            head, separator, body = self._head.partition(_HEAD_END)
+            status = _STATUS.match(head)
+            if not separator or status is None:
+                return
             self._status = int(status[1])
-            self._relay.answered(self._number, self._status, len(body))
-        elif separator:
-            self._head = body
+            length = _LENGTH.search(head)
+            self._promised_bytes = int(length[1]) if length and self._method != "HEAD" else 0
+        self._body_bytes += len(body)
+        self._relay.answered(self._number, self._status, len(body))
 
 
 def main(to_port: int, folder: Path) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from http.client import HTTPConnection
@@ -22,7 +22,7 @@ import pytest
 
 from shardwright.locations import storage_options
 from shardwright.object_store import list_objects, put
-from tests.relay import Request, fail, read_log
+from tests.relay_rules import Request, Rule, read_log, write_rule
 
 SERVER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shardwright/bin/versitygw-v1.8.0"
 KEY, SECRET = "planted-key", "planted-secret-4f81"
@@ -91,13 +91,17 @@ class Bucket:
         ]
 
     @contextmanager
-    def failing(self, pattern: str, times: int) -> Iterator[None]:
-        """Let requests fail as a store does that is asked too often: those whose method and address match."""
-        fail(self._server.folder, pattern, times)
+    def disturbed(self, rule: Rule) -> Iterator[None]:
+        """Let a rule's requests be disturbed; those of all buckets, unless its pattern says otherwise."""
+        write_rule(self._server.folder, rule)
         try:
             yield
         finally:
-            fail(self._server.folder, "", 0)
+            write_rule(self._server.folder, None)
+
+    def failing(self, pattern: str, times: int) -> AbstractContextManager[None]:
+        """Let requests fail as a store does that is asked too often: those whose method and address match."""
+        return self.disturbed(Rule("refused", pattern, times=times))
 
 
 def _ask(host: str, path: str, query: str) -> str:

@@ -31,17 +31,6 @@ RULE = ("--where", "aesthetic_score >= 0.5", "--samples-per-shard", "4")
 Run = Callable[..., Outcome]
 
 
-@pytest.fixture
-def run_there(run: Run, bucket: Bucket) -> Run:
-    """Run a command with the options that lead to the bucket, which its process has from nowhere else."""
-
-    def run_command(*words: object) -> Outcome:
-        with storage_options({}):
-            return run(*words, *bucket.words())
-
-    return run_command
-
-
 def tar_members(data: bytes) -> list[tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return tar.getmembers()
