@@ -23,6 +23,7 @@ from shardwright.store.session import session
 from shardwright.store.types import in_tasks
 from tests.builders import jpeg_bytes, sample_members, tree_bytes, write_dataset, write_shard
 from tests.conftest import Outcome
+from tests.relay_rules import Kind, Rule
 from tests.stores import SECRET, Bucket
 
 pytestmark = [pytest.mark.stores, pytest.mark.spark]
@@ -129,6 +130,27 @@ def test_an_export_that_stopped_is_completed_and_fetches_no_finished_tar(
     assert objects(bucket.url("out")) == before
     written = {r.path for r in bucket.requests() if r.method == "PUT" and r.path.endswith((".tar", ".parquet"))}
     assert {key for key in written if "_tables" not in key} == {"out/00001.tar", "out/00001.parquet"}
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost", "cut"])
+def test_a_commit_whose_connection_breaks_is_tried_again_and_stored_once(
+    run_there: Run, bucket: Bucket, dataset: Path, kind: Kind
+) -> None:
+    """Before, between and behind its requests; where nothing helps, one line says so."""
+    source = bucket.upload(dataset, "data")
+    asked = f"/{bucket.name}/data_tables/snapshots/_delta_log/"
+    with bucket.disturbed(Rule(kind, f"^GET {asked}" if kind == "cut" else f"^PUT {asked}", times=1)):
+        assert run_there("index", source).code == 0
+    assert len([request for request in bucket.requests() if request.fault]) == 1
+    assert len(run_there("history", bucket.url("data_tables")).result["snapshots"]) == 1
+    put(bucket.url("data", "00000.tar"), files.read_bytes(bucket.url("data", "00001.tar")))
+    with bucket.disturbed(Rule("reset", f"^PUT {asked}")):
+        failed = run_there("index", source)
+    assert failed.code == 3
+    assert re.fullmatch(
+        r"s3://\S+/snapshots: Generic S3 error: [^\x1b\n]*Run the same command again to go on", failed.result["error"]
+    )
+    assert len(run_there("history", bucket.url("data_tables")).result["snapshots"]) == 1
 
 
 def test_an_export_fetches_little_more_than_it_keeps(run_there: Run, bucket: Bucket, tmp_path: Path) -> None:

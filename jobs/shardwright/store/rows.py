@@ -34,6 +34,7 @@ from shardwright.store.tables import (
 
 # deltalake takes a path for a part of a URL, and fails on others or writes elsewhere.
 _PLAIN_PATH = re.compile(r"(\w+://)?[\w /.,=+~@-]+")
+_DRAWN = re.compile(r"\x1b\[\d*m|↳")
 # The types of the tables whose rows the driver makes.
 _ARROW_TYPES = {"string": pa.string(), "bigint": pa.int64(), "timestamp": pa.timestamp("us", "UTC")}
 
@@ -119,8 +120,13 @@ def _append_values(
             if current.transaction_version(transaction) is None:
                 write_deltalake(current, rows, mode="append", commit_properties=properties)
             return
-        except DeltaError as error:
-            # Another commit may have come first.
+        except (DeltaError, OSError) as error:
+            # Another commit may have come first, or the answer to this one was lost.
             if not tries_left:
-                found = without_secrets(str(error).splitlines()[0])
-                raise RunError(path, found, "Run the same command again to go on") from None
+                raise RunError(path, _in_a_line(error), "Run the same command again to go on") from None
+
+
+def _in_a_line(error: Exception) -> str:
+    """Give what deltalake says, which it draws as a coloured tree of causes."""
+    causes = (line.strip() for line in _DRAWN.sub("", str(error)).splitlines())
+    return without_secrets(": ".join(filter(None, causes))[:300])
