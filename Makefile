@@ -15,14 +15,16 @@ test-stores: setup
 	@scripts/versitygw.sh >/dev/null
 	@scripts/azurite.sh >/dev/null
 	@.venv/bin/python -m shardwright.store.jvm s3
-	@.venv/bin/python -m pytest -m stores
+	@.venv/bin/python -m pytest -m "stores and not faults"
 
 # spark-submit against Spark's own standalone cluster, with the wheel: every verb.
 test-cluster: setup
 	@.venv/bin/python -m pytest -m cluster tests/cluster $(ARGS)
 
-# Killed executors, drivers and workers, slow tasks, full and read-only disks; a table of what came of it.
+# Killed executors, drivers and workers, slow tasks, full disks, stores that fail; a table of what came of it.
 test-faults: setup
+	@scripts/versitygw.sh >/dev/null
+	@.venv/bin/python -m shardwright.store.jvm s3
 	@.venv/bin/python -m pytest -m faults tests/faults $(ARGS)
 
 # What runs every verb, each function of ours and the class.

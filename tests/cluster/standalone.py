@@ -105,7 +105,7 @@ class Cluster:
         return process
 
     def _environment(self) -> dict[str, str]:
-        left_out = ("PYTHONPATH", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
+        left_out = ("PYTHONPATH", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "SPARK_DIST_CLASSPATH")
         environment = {name: value for name, value in os.environ.items() if name not in left_out}
         return environment | {
             "SPARK_HOME": str(_SPARK_HOME),
@@ -200,6 +200,12 @@ class Application:
     def wait(self, seconds: float = 300) -> int:
         """Wait for its end; give the exit code."""
         return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """End it with all that it started, at once, as a machine ends."""
+        if self.is_running:
+            kill_tree(self._process.pid)
+            self._process.wait()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to spark-submit, its JVM and the driver's Python."""
