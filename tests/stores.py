@@ -133,6 +133,13 @@ def _ask(host: str, path: str, query: str) -> str:
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
     """Run a server and a relay before it; both end with the block."""
+    with gateway(folder) as behind, relayed(behind) as server:
+        yield server
+
+
+@contextmanager
+def gateway(folder: Path) -> Iterator[Server]:
+    """Run a server that is reached directly; what it is asked for is not written down."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -147,17 +154,24 @@ def serve(folder: Path) -> Iterator[Server]:
         folder / "buckets",
     ]
     settings = {**os.environ, "ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
-    relay: list[str | Path] = [sys.executable, "-m", "tests.relay", str(port), folder]
-    with (
-        subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
-        subprocess.Popen(relay, cwd=Path(__file__).parents[1]) as passing_on,
-    ):
+    with subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            _wait_for(lambda: (folder / "port").exists() and _listens(port))
-            yield Server(int((folder / "port").read_text()), folder)
+            _wait_for(lambda: _listens(port))
+            yield Server(port, folder)
         finally:
-            passing_on.terminate()
             server.terminate()
+
+
+@contextmanager
+def relayed(server: Server) -> Iterator[Server]:
+    """Run a relay before a server: what is asked for there is written down."""
+    command: list[str | Path] = [sys.executable, "-m", "tests.relay", str(server.port), server.folder]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1]) as relay:
+        try:
+            _wait_for((server.folder / "port").exists)
+            yield server._replace(port=int((server.folder / "port").read_text()))
+        finally:
+            relay.terminate()
 
 
 def _wait_for(is_there: Callable[[], bool]) -> None:

@@ -92,7 +92,7 @@ def _write_phase(runs: Runs) -> list[Figure]:
 
 def _rates(runs: Runs) -> dict[str, list[float]]:
     """Give bytes per second: of exports in their write phase, of the writer, and of the copy."""
-    wrote = {name: [_wrote(run) for run in runs[name]] for name in (JSON_ID, NO_JSON_ID)}
+    wrote = {name: [written(run) for run in runs[name]] for name in (JSON_ID, NO_JSON_ID)}
     rates = {name: [size / seconds for size, seconds in done] for name, done in wrote.items()}
     for name in (WRITER_JSON_ID, WRITER):
         printed = [run.printed() for run in runs[name]]
@@ -101,7 +101,8 @@ def _rates(runs: Runs) -> dict[str, list[float]]:
     return rates
 
 
-def _wrote(run: Run) -> tuple[float, float]:
+def written(run: Run) -> tuple[float, float]:
+    """Give the bytes that an export wrote, and the seconds that it took, by its log."""
     found = _WROTE.search(run.output)
     if found is None:
         raise SystemExit(f"The export's log doesn't say what it wrote:\n{run.output}")
