@@ -1,5 +1,6 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test test-stores test-cluster test-faults test-spark35 test-connect proof fuzz lint udfs gpu-plan test-gpu bench bench-plan bench-udfs clean
+.PHONY: setup demo test test-stores test-cluster test-faults test-spark35 test-connect proof fuzz lint udfs gpu-plan test-gpu \
+	bench bench-plan bench-stores bench-skew bench-udfs clean
 
 setup:
 	@bash scripts/setup.sh
@@ -72,6 +73,16 @@ bench: setup
 
 bench-plan: setup
 	@.venv/bin/python tests/benchmarks/plan.py $(ARGS)
+
+# A real S3 server on this machine, which Go builds.
+bench-stores: setup
+	@scripts/versitygw.sh >/dev/null
+	@.venv/bin/python -m shardwright.store.jvm s3
+	@.venv/bin/python tests/benchmarks/stores.py $(ARGS)
+
+# One huge shard among small ones, huge shards written, and thousands of tiny ones.
+bench-skew: setup
+	@.venv/bin/python tests/benchmarks/skew.py $(ARGS)
 
 bench-udfs: setup udfs
 	@.venv/bin/python tests/benchmarks/udfs.py $(ARGS)
