@@ -57,7 +57,7 @@ class Measured(NamedTuple):
 
     @property
     def write_tasks(self) -> int:
-        """Tasks of the job that wrote shards: the one that ended last before it was said."""
+        """Tasks of the job that wrote shards, those of its shuffle included: the one that ended last before it was said."""
         wrote = self._when("export: wrote")
         return int(max((job for job in self.found["jobs"] if job["end"] <= wrote), key=lambda job: job["end"])["tasks"])
 
@@ -192,7 +192,14 @@ def _section(title: str, unit: str, measured: Sequence[Measured]) -> list[str]:
         ]
         for each in measured
     ]
-    heads = ["source", "output", "Spark jobs", "tasks that wrote", "Python worker MiB", "driver's Python MiB"]
+    heads = [
+        "source",
+        "output",
+        "Spark jobs",
+        "tasks of the job that wrote",
+        "Python worker MiB",
+        "driver's Python MiB",
+    ]
     return [
         f"## {title}",
         "",
