@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
     source: str
     output: str
-    count: int  # of what a source is measured by: samples in the huge shard, or shards
+    unit_count: int  # of what a source is measured by: samples in the huge shard, or shards
     list_seconds: float
     export: Run
     found: dict[str, Any]
@@ -57,7 +57,7 @@ class Measured(NamedTuple):
 
     @property
     def write_tasks(self) -> int:
-        """Tasks of the job that wrote shards, those of its shuffle included: the one that ended last before it was said."""
+        """Tasks of the job that wrote shards, its shuffle's too: the one that ended last before it was said."""
         wrote = self._when("export: wrote")
         return int(max((job for job in self.found["jobs"] if job["end"] <= wrote), key=lambda job: job["end"])["tasks"])
 
@@ -217,7 +217,7 @@ def _growth(unit: str, measured: Sequence[Measured]) -> list[str]:
     half = len(measured) // 2
     lines = []
     for small, large in zip(measured[:half], measured[half:], strict=True):
-        more = large.count - small.count
+        more = large.unit_count - small.unit_count
         grown = {
             "a Python worker": large.export.worker_mib - small.export.worker_mib,
             "the driver's Python": large.export.other_mib - small.export.other_mib,

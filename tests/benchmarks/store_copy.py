@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
+from typing import Any
 
 import obstore
 from obstore.store import S3Store
@@ -38,7 +39,8 @@ def main(source: str, target: str, process_count: int, options: Mapping[str, str
 
 
 def _copy(files: Sequence[FileInfo], target: str, options: Mapping[str, str], barrier: Barrier) -> None:
-    store = S3Store(root_of(target).removeprefix("s3://"), config=dict(options), client_options={"allow_http": True})
+    config: Any = dict(options)
+    store = S3Store(root_of(target).removeprefix("s3://"), config=config, client_options={"allow_http": True})
     barrier.wait()
     with ThreadPoolExecutor(_OBJECTS_IN_FLIGHT) as pool:
         for _ in pool.map(partial(_copy_object, store, target), files):

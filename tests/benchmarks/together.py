@@ -20,7 +20,7 @@ def seconds_together(work: Work, shares: Sequence[tuple[Any, ...]]) -> float:
         SystemExit: One failed.
     """
     context = multiprocessing.get_context("spawn")
-    barrier: Barrier = context.Barrier(len(shares) + 1)  # type: ignore[assignment] - it waits as a thread's does
+    barrier: Any = context.Barrier(len(shares) + 1)
     processes = [context.Process(target=_begin, args=(work, share, barrier)) for share in shares]
     for process in processes:
         process.start()
