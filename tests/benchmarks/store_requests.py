@@ -16,7 +16,7 @@ from report import table
 from ways import SAMPLES_PER_SHARD, WHERE
 
 if TYPE_CHECKING:
-    from tests.relay import Request
+    from tests.relay_rules import Request
     from tests.stores import Bucket
 
 SOURCE, _COUNTED = "data", "counted"
