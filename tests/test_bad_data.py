@@ -110,6 +110,12 @@ def test_a_rule_that_is_null_for_every_row_is_named(
         assert "rule 'far'" not in caplog.text
 
 
+def test_a_rule_that_an_earlier_one_guards_is_not_run_alone(run: Run, dataset: Path, tmp_path: Path) -> None:
+    words = ["--rule", "safe=size(embedding) > 9", "--rule", "ratio=1 / (size(embedding) - 2) > 0"]
+    done = run("export", dataset, tmp_path / "out", *words)
+    assert (done.code, "no sample would be kept of 30 (safe: 30)" in done.result["error"]) == (1, True)
+
+
 def test_bad_json_leaves_nothing_and_names_the_way_out(run: Run, tmp_path: Path) -> None:
     broken = [(name, b"[1]" if name == "b.json" else payload) for name, payload in AB]
     write_shard(tmp_path / "data", "s", broken, ROWS)

@@ -15,7 +15,7 @@ from shardwright.errors import CountsError, Problem, ProblemsError, RunError, Un
 from shardwright.frames import pairs
 from shardwright.index import Index, shard_problem
 from shardwright.metadata import Metadata
-from shardwright.pairing import TROUBLES, UNPAIRED, log_null_rules, pair_samples, require_rules_run
+from shardwright.pairing import TROUBLES, UNPAIRED, pair_samples, require_rules_run, warn_of_null_rules
 from shardwright.proof import Count
 from shardwright.rejects import Rejects
 from shardwright.store.dataset import shard_stem
@@ -104,7 +104,7 @@ def decide(
             raise
         decision = Decision(pairing.paired, pairing.columns, pairing.counts, rejects)
         if decision.total(pairs.DROPPED) and not decision.total(pairs.KEPT):
-            log_null_rules(metadata, selection)
+            warn_of_null_rules(metadata, selection)
     _reject_unsound(samples, decision)
     decided = decision.total(pairs.KEPT) + decision.total(pairs.DROPPED) + rejects.sample_count
     if decided != index.sample_count:

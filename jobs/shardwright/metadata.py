@@ -52,7 +52,7 @@ class Metadata(NamedTuple):
     @property
     def expressions(self) -> list[str]:
         """What the frame says beyond the sidecars: part of what makes an export the same export again."""
-        return [f"{name} = {expression_text(value)}" for name, value in self.assigned]
+        return [f"{name} = {expression_text(value, self.frame.sparkSession)}" for name, value in self.assigned]
 
     def with_column(self, name: str, value: Column) -> Metadata:
         """Add a column, or replace one in its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from shardwright.frames.key_sums import text_key
 from shardwright.frames.rules import is_bad_flag, with_drop_reason, with_flag_reason
 from shardwright.metadata import Metadata
 from shardwright.proof import Count, Proof, Shards, key_characters, prove_pairs
-from shardwright.reporting import log
+from shardwright.reporting import warn
 from shardwright.store.dataset import shard_stem
 from shardwright.store.sidecars import LISTED, file_path, sidecar_stems
 from shardwright.store.tables import table_schema
@@ -213,9 +214,11 @@ def require_rules_run(metadata: Metadata, selection: Selection) -> None:
             ) from None
 
 
-def log_null_rules(metadata: Metadata, selection: Selection) -> None:
+def warn_of_null_rules(metadata: Metadata, selection: Selection) -> None:
     """Where no sample met the rules: say which are null for every row, such as a wrong length of an embedding."""
     for rule, condition in selection.rules.items():
         unknown = with_drop_reason(metadata.frame, {rule: f"(\n{condition}\n) IS NOT NULL"}, _DROP_REASON)
-        if unknown.agg(F.count("*") == F.count(column(_DROP_REASON))).collect()[0][0]:
-            log(f"rule '{rule}' is null for every row, and null is not met: look at the types and lengths it compares")
+        # Alone, a rule may fail on rows that the rules before it keep from it.
+        with suppress(PySparkException):
+            if unknown.agg(F.count("*") == F.count(column(_DROP_REASON))).collect()[0][0]:
+                warn(f"rule '{rule}' is null for every row, and null is not met: look at the types and lengths in it")

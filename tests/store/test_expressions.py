@@ -1,4 +1,4 @@
-"""How expressions are written down: alike where they are alike, in every process."""
+"""How expressions are written down: alike where they are alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from pyspark.sql import Column
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from shardwright.functions import dot_product
@@ -18,7 +18,6 @@ def python_function(number: int) -> Column:
 
 
 @pytest.mark.spark
-@pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize(
     "make",
     [
@@ -34,12 +33,11 @@ def python_function(number: int) -> Column:
     ],
     ids=["array", "bytes", "types", "names", "embedding", "lambda", "column in a lambda", "variables", "Python"],
 )
-def test_alike_where_they_are_alike(make: Callable[[int], Column]) -> None:
-    assert expression_text(make(1)) == expression_text(make(1))
-    assert expression_text(make(1)) != expression_text(make(2))
+def test_alike_where_they_are_alike(spark: SparkSession, make: Callable[[int], Column]) -> None:
+    assert expression_text(make(1), spark) == expression_text(make(1), spark)
+    assert expression_text(make(1), spark) != expression_text(make(2), spark)
 
 
 @pytest.mark.spark
-@pytest.mark.usefixtures("spark")
-def test_a_column_is_no_text() -> None:
-    assert expression_text(F.col("b")) != expression_text(F.lit("b"))
+def test_a_column_is_no_text(spark: SparkSession) -> None:
+    assert expression_text(F.col("b"), spark) != expression_text(F.lit("b"), spark)

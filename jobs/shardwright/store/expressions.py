@@ -62,10 +62,10 @@ def explained(frame: DataFrame) -> str:
     return text.getvalue()
 
 
-def expression_text(value: Column) -> str:
+def expression_text(value: Column, spark: SparkSession) -> str:
     """Write an expression so that two which differ are written differently, and one alike in every process."""
     tree: Any = value
-    session: Any = SparkSession.getActiveSession()
+    session: Any = spark
     if not hasattr(tree, "_jc"):
         message = tree._expr.to_plan(session.client)  # noqa: SLF001 - said nowhere else
         _forget_places(message)

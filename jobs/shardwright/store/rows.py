@@ -129,4 +129,4 @@ def _append_values(
 def _in_a_line(error: Exception) -> str:
     """Give what deltalake says, which it draws as a coloured tree of causes."""
     causes = (line.strip() for line in _DRAWN.sub("", str(error)).splitlines())
-    return without_secrets(": ".join(filter(None, causes))[:300])
+    return without_secrets(": ".join(filter(None, causes)))[:300]
