@@ -51,12 +51,11 @@ def values(dataset: ImageTextPairDataset, *names: str) -> list[Any]:
     return [row[0] for row in found] if len(names) == 1 else found
 
 
-@pytest.mark.classic("columns are compared with no scalar of NumPy, and those of a frame belong to it alone")
 def test_nan_counts_as_null_in_an_expression_and_stays_in_the_frame(scored: ImageTextPairDataset) -> None:
     metadata = scored.metadata
     metadata["more"] = metadata["score"] > 0.5
     metadata["less"] = metadata["score"] < 0.5
-    metadata["small_more"] = metadata["small"] >= np.float32(0.5)
+    metadata["small_more"] = metadata["small"] >= 0.5
     metadata["not_less"] = ~(metadata["score"] < 0.5)
     metadata["either"] = (metadata["score"] > 0.5) | (metadata["count"] == 2)
     metadata["both"] = (metadata["score"] > 0.5) & metadata["count"].isin(1, 2)
@@ -67,10 +66,17 @@ def test_nan_counts_as_null_in_an_expression_and_stays_in_the_frame(scored: Imag
         (False, True, False, False, False, False),
     ]
     assert values(scored, "score") == [0.9, "nan", 0.1]
-    # A name, and a column of the frame, give the values as they are.
+    # A name gives the values as they are.
     metadata["by_name"] = F.isnan("score")
+    assert values(scored, "by_name") == [False, True, False]
+
+
+@pytest.mark.classic("its columns are compared with no scalar of NumPy, and those of a frame belong to it alone")
+def test_scalars_of_numpy_are_compared_and_columns_of_the_frame_assigned(scored: ImageTextPairDataset) -> None:
+    metadata = scored.metadata
+    metadata["small_more"] = metadata["small"] >= np.float32(0.5)
     metadata["by_frame"] = F.isnan(metadata.df["score"])
-    assert values(scored, "by_name", "by_frame") == [(False, False), (True, True), (False, False)]
+    assert values(scored, "small_more", "by_frame") == [(True, False), (None, True), (False, False)]
 
 
 def test_values_and_functions_of_spark_are_assigned(scored: ImageTextPairDataset) -> None:

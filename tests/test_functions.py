@@ -100,8 +100,15 @@ def test_one_embedding_is_compared_with_all(spark: SparkSession) -> None:
     for query in ([3, 4], (3.0, 4.0), np.array([3, 4], np.float32), np.array([3, 4], ">f8")):
         assert _values(frame, functions.dot_product("a", query)) == [25.0, 4.0, None]
         assert _values(frame, functions.cosine_similarity(query, "a")) == _close([1.0, 0.8, None])
-    with pytest.raises(RequestError, match="an embedding has the shape 1 x 2"):
-        functions.dot_product("a", np.array([[3.0, 4.0]]))
+    wrong_ones: list[tuple[Any, str]] = [
+        (np.array([[3.0, 4.0]]), "an embedding has 2 dimensions"),
+        (np.array(3.0), "an embedding has 0 dimensions"),
+        ([[3.0], [4.0, 5.0]], "an embedding is none"),
+        (["a"], "an embedding is none"),
+    ]
+    for wrong, message in wrong_ones:
+        with pytest.raises(RequestError, match=message):
+            functions.dot_product("a", wrong)
 
 
 @pytest.mark.usefixtures("source")

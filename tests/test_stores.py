@@ -1,13 +1,12 @@
-"""The verbs on a real S3 server: the bytes are those of a file system, little is fetched, no secret stands anywhere."""
+"""The verbs on a real S3 server: the bytes are those of a file system, little is fetched."""
 
 from __future__ import annotations
 
 import io
-import json
 import re
 import shlex
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,10 @@ from pyspark.sql import SparkSession
 from shardwright import files, publishing
 from shardwright.locations import storage_options
 from shardwright.object_store import put
-from shardwright.store.session import session
-from shardwright.store.types import in_tasks
 from tests.builders import jpeg_bytes, sample_members, tree_bytes, write_dataset, write_shard
 from tests.conftest import Outcome
 from tests.relay_rules import Kind, Rule
-from tests.stores import SECRET, Bucket
+from tests.stores import Bucket
 
 pytestmark = [pytest.mark.stores, pytest.mark.spark]
 
@@ -35,11 +32,6 @@ Run = Callable[..., Outcome]
 def tar_members(data: bytes) -> list[tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return tar.getmembers()
-
-
-def _as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        yield batch.select(["key"])
 
 
 def objects(url: str) -> dict[str, bytes]:
@@ -191,49 +183,6 @@ def test_a_source_that_changes_is_an_error_that_names_it_and_nothing_is_kept(
     assert "data/00001.tar: it changed since it was listed" in done.result["error"]
     assert not [key for key in bucket.all_keys() if key.startswith("out/")]
     assert bucket.unfinished_uploads() == []
-
-
-def test_no_secret_stands_in_any_record(run_there: Run, bucket: Bucket, dataset: Path, tmp_path: Path) -> None:
-    source = bucket.upload(dataset, "data")
-    job = tmp_path / "job.toml"
-    options = "\n".join(f"{name} = {json.dumps(value)}" for name, value in bucket.options.items())
-    job.write_text(f'[storage]\n{options}\n[export]\nwhere = "aesthetic_score >= 0.5"\n')
-    outcomes = [
-        run_there("export", source, bucket.url("out"), "--job", job),
-        run_there("verify", bucket.url("out"), "--deep"),
-        run_there("filter", source, "--where", "aesthetic_score >= 0.5"),
-        run_there("save-metadata", source, bucket.url("scores")),
-        run_there("export", source, bucket.url("none"), "--where", "no_such_column"),
-        run_there("export", bucket.url("nothing"), bucket.url("none"), "--where", "a"),
-        run_there("verify", bucket.url("data")),
-    ]
-    assert [outcome.code for outcome in outcomes] == [0, 0, 0, 0, 2, 2, 2]
-    said = "".join(outcome.stderr + json.dumps(outcome.result) for outcome in outcomes)
-    assert SECRET not in said
-    for file in files.list_files(bucket.url(), recursive=True):
-        # Spark makes folders by empty objects.
-        data = files.read_bytes(file.path) if file.size_bytes else b""
-        assert SECRET.encode() not in data, file.path
-        if file.path.endswith(".parquet"):
-            assert SECRET not in str(pq.read_table(io.BytesIO(data)).to_pylist()), file.path
-
-
-def test_no_secret_stands_in_a_plan(bucket: Bucket, dataset: Path) -> None:
-    source = bucket.upload(dataset, "data")
-    with session(places=[source]) as spark:
-        rows = in_tasks(spark.read.parquet(f"{source}/00000.parquet"), _as_they_are, pa.schema([("key", pa.string())]))
-        assert rows.count() == 10
-        plans = rows._jdf.queryExecution().toString()  # noqa: SLF001 - all plans of a query
-    assert "s3://" in plans
-    assert SECRET not in plans
-    assert SECRET not in str(spark.sparkContext.getConf().getAll())
-
-
-def test_a_session_has_no_options_left(run_there: Run, bucket: Bucket, dataset: Path, spark: SparkSession) -> None:
-    source = bucket.upload(dataset, "data")
-    assert run_there("index", source).code == 0
-    for name in ("fs.s3a.secret.key", "fs.s3a.endpoint", "fs.s3.impl"):
-        assert spark.conf.get(name, None) is None
 
 
 def test_lists_and_tables_are_read_from_a_store(run_there: Run, bucket: Bucket, dataset: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def decide(
             require_rules_run(metadata, selection)
             raise
         decision = Decision(pairing.paired, pairing.columns, pairing.counts, rejects)
-        if decision.total(pairs.DROPPED) and not decision.total(pairs.KEPT):
+        if selection.rules and decision.total(pairs.DROPPED) and not decision.total(pairs.KEPT):
             warn_of_null_rules(metadata, selection)
     _reject_unsound(samples, decision)
     decided = decision.total(pairs.KEPT) + decision.total(pairs.DROPPED) + rejects.sample_count

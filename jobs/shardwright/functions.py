@@ -163,10 +163,16 @@ def _column(value: Embedding) -> Column:
     # Before Spark 4 a column of Spark Connect is no Column.
     if not isinstance(value, Sequence | np.ndarray):
         return value
-    numbers = np.asarray(value, np.float64)
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            "shardwright.functions", f"an embedding is none: {error}", "Pass one row of numbers"
+        ) from None
     if numbers.ndim != 1:
-        shape = " x ".join(map(str, numbers.shape))
-        raise RequestError("shardwright.functions", f"an embedding has the shape {shape}", "Pass one row of numbers")
+        raise RequestError(
+            "shardwright.functions", f"an embedding has {numbers.ndim} dimensions", "Pass one row of numbers"
+        )
     return F.lit(numbers)
 
 

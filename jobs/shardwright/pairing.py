@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -215,10 +214,17 @@ def require_rules_run(metadata: Metadata, selection: Selection) -> None:
 
 
 def warn_of_null_rules(metadata: Metadata, selection: Selection) -> None:
-    """Where no sample met the rules: say which are null for every row, such as a wrong length of an embedding."""
-    for rule, condition in selection.rules.items():
-        unknown = with_drop_reason(metadata.frame, {rule: f"(\n{condition}\n) IS NOT NULL"}, _DROP_REASON)
-        # Alone, a rule may fail on rows that the rules before it keep from it.
-        with suppress(PySparkException):
-            if unknown.agg(F.count("*") == F.count(column(_DROP_REASON))).collect()[0][0]:
-                warn(f"rule '{rule}' is null for every row, and null is not met: look at the types and lengths in it")
+    """Where no row met the rules: say whether the last one that rows came to is null for all of these."""
+    # Each rule stands behind the question whether it has a value: as in any look at rules, the first guard the others.
+    asked = {
+        f"{number:09d} {what}": text
+        for number, condition in enumerate(selection.rules.values())
+        for what, text in (("null", f"(\n{condition}\n) IS NOT NULL"), ("unmet", condition))
+    }
+    reasons = with_drop_reason(metadata.frame, asked, _DROP_REASON).select(column(_DROP_REASON)).distinct().collect()
+    found = {row[0] for row in reasons}
+    # Of one rule "null" comes before "unmet".
+    last = None if None in found else max(found, default=None)
+    if last is not None and last.endswith("null"):
+        rule = list(selection.rules)[int(last.split()[0])]
+        warn(f"rule '{rule}' is null for every row that came to it, and null is not met: look at types and lengths")

@@ -8,16 +8,14 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+
+from tests.relay_rules import Request
+from tests.stores import Bucket
 
 from processes import timed
 from report import table
 from ways import SAMPLES_PER_SHARD, WHERE
-
-if TYPE_CHECKING:
-    from tests.relay_rules import Request
-    from tests.stores import Bucket
 
 SOURCE, _COUNTED = "data", "counted"
 _KINDS = ("GET", "HEAD", "LIST", "PUT", "PUT of a part", "POST", "DELETE")

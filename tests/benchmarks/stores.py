@@ -3,7 +3,7 @@
 The store is a real S3 server on this machine, which takes its share of the same cores. Times are taken straight at the
 server. What it is asked for is counted in a round of its own, through the relay of tests/relay.py, which costs time.
 
-Run: ``python tests/benchmarks/stores.py [--size-gb N] [--runs N] [--data FOLDER]``
+Run: ``PYTHONPATH=. python tests/benchmarks/stores.py [--size-gb N] [--runs N] [--data FOLDER]``
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.stores import Bucket, gateway, relayed
+
 from dataset import Size, ensure_dataset
 from large import written
 from processes import Run
@@ -23,10 +25,6 @@ from rounds import Way, run_rounds
 from shardwright.locations import storage_options
 from store_requests import SOURCE, count_requests
 from ways import CORES, JSON_ID, NO_JSON_ID, SAMPLES_PER_SHARD, WHERE, WRITER, WRITER_JSON_ID, script
-
-sys.path.append(str(Path(__file__).parents[2]))  # where the package `tests` lies
-
-from tests.stores import Bucket, gateway, relayed
 
 COPY = "plain copy of our output, obstore alone"
 _SHARD_GB = Size.samples_per_shard * Size.mean_image_bytes / 1e9

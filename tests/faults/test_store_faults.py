@@ -72,7 +72,7 @@ def started(bucket: Bucket, words: Sequence[object], folder: Path) -> Iterator[A
 
 def goes_on(done: Outcome) -> bool:
     """Tell whether a command failed as storage makes it fail: in one line, which says what to do."""
-    lines = done.result["error"].splitlines()
+    lines = done.result.get("error", "").splitlines()
     return done.code == 3 and len(lines) == 1 and "Run the same command again" in lines[0]
 
 

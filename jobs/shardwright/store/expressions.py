@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -20,6 +20,10 @@ _CURRENT = re.compile(
 )
 # The names that Spark gives the variables of a Python lambda, where they are no columns.
 _VARIABLE = re.compile(r"\blambda '([xyz]_\d+)\b")
+_REMOTE_VARIABLE = re.compile(r'name_parts: "([xyz]_\d+)"')
+_SUBQUERIES = ("ScalarSubquery", "ListQuery", "Exists")
+# How Java shows what has no text of its own: by its address.
+_ADDRESS = re.compile(r"[\w.;$]+@[0-9a-f]{1,8}\b")
 
 
 def is_repeatable(frame: DataFrame) -> bool:
@@ -69,32 +73,42 @@ def expression_text(value: Column, spark: SparkSession) -> str:
     if not hasattr(tree, "_jc"):
         message = tree._expr.to_plan(session.client)  # noqa: SLF001 - said nowhere else
         _forget_places(message)
-        return " ".join(str(message).split())
-    # A column's own text has no quotes around text before Spark 4, and from then on arrays by their address.
+        # Texts in it may hold spaces, and no line breaks.
+        text = re.sub(r"\n\s*", " ", str(message))
+        return _with_numbered_variables(text, _REMOTE_VARIABLE.findall(text), 'name_parts: "{}"')
     expression = tree._jc.expr() if _SPARK_3 else session._jsparkSession.expression(tree._jc)  # noqa: SLF001
     patterns = session._jvm.org.apache.spark.sql.catalyst.trees.TreePattern  # noqa: SLF001
-    text = _with_numbered_variables(expression)
-    # All lambdas are called alike, whatever they do.
-    return f"{text} {' '.join(_python_code(expression))}" if expression.containsPattern(patterns.PYTHON_UDF()) else text
+    # A column's own text has all that was written as SQL, but arrays and bytes by their addresses, and about Python
+    # functions where they were called; before Spark 4 it has no quotes around text: "b" reads like the column b.
+    is_plain = not _SPARK_3 and not expression.containsPattern(patterns.PYTHON_UDF())
+    own = _ADDRESS.sub("", str(value)) if is_plain else ""
+    texts = [own] if own == str(value) else [own, expression.sql(), *_unwritten(expression)]
+    return _with_numbered_variables(" ".join(texts), _VARIABLE.findall(expression.toString()), r"\b{}\b")
 
 
-def _with_numbered_variables(expression: Any) -> str:
-    """Write an expression, the variables of Python lambdas numbered as they come: Spark numbers all of a session."""
-    names = {
-        name: f"{name[0]}_{number}"
-        for number, name in enumerate(dict.fromkeys(_VARIABLE.findall(expression.toString())))
-    }
-    sql = str(expression.sql())
-    return re.sub(rf"\b({'|'.join(names)})\b", lambda match: names[match[0]], sql) if names else sql
+def _with_numbered_variables(text: str, names: Sequence[str], place: str) -> str:
+    """Number the variables of Python lambdas as they come: Spark numbers all of a session.
+
+    Args:
+        place: What stands around a name where it is a variable; holds ``{}``.
+    """
+    numbered = {name: f"{name[0]}_{number}" for number, name in enumerate(dict.fromkeys(names))}
+    around = re.compile(place.format(f"({'|'.join(numbered)})"))
+    return around.sub(lambda found: found[0].replace(found[1], numbered[found[1]]), text) if numbered else text
 
 
-def _python_code(expression: Any) -> Iterator[str]:
-    """Give a hash of each pickled function in an expression."""
-    if expression.getClass().getSimpleName() == "PythonUDF":
+def _unwritten(expression: Any) -> Iterator[str]:
+    """Give what the SQL of an expression leaves out: what Python functions and subqueries do, and a call's options."""
+    kind = expression.getClass().getSimpleName()
+    if kind == "PythonUDF":
         yield f"{expression.func().command().hashCode():08x}"
+    elif kind == "UnresolvedFunction" and (expression.isDistinct() or expression.ignoreNulls()):
+        yield f"{expression.isDistinct()} {expression.ignoreNulls()}"
+    elif kind in _SUBQUERIES:
+        yield str(expression.plan().toString())
     children = expression.children()
     for number in range(children.size()):
-        yield from _python_code(children.apply(number))
+        yield from _unwritten(children.apply(number))
 
 
 def _forget_places(message: Any) -> None:
