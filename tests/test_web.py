@@ -18,6 +18,7 @@ from shardwright import files
 from shardwright.errors import ChangedError, DataError, RequestError
 from shardwright.format.uids import UidFile
 from shardwright.store.keep_lists import open_keep_list
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.scan import Tar, scan_shards
 from shardwright.tasks.uids import read_uids
 from tests.builders import AB, tar_bytes
@@ -90,7 +91,7 @@ def test_the_tars_of_a_web_server_are_those_that_wids_lists(web: str) -> None:
     FILES["/data/0.parquet"] = b"?"
     listed = files.list_files(f"{web}/data")
     assert [file.path for file in listed] == [f"{web}/data/{name}" for name in ("0.parquet", "0.tar", "1.tar")]
-    tars = {number: Tar(number, file) for number, file in enumerate(listed[1:])}
+    tars = Packed(Tar, (Tar(number, *file) for number, file in enumerate(listed[1:])))
     rows = pa.Table.from_batches(scan_shards([pa.record_batch({"number": [0, 1]})], tars))
     assert rows["sample_count"].drop_null().to_pylist() == [2, 2]
     del FILES["/data/1.tar"]

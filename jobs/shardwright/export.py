@@ -16,6 +16,7 @@ from shardwright.errors import DataError, RunError
 from shardwright.frames.columns import column
 from shardwright.frames.spread import spread
 from shardwright.index import indexed
+from shardwright.locations import FileInfo
 from shardwright.metadata import Metadata, sidecar_columns
 from shardwright.plan import Request, make_plan, planned_shards, resolve_request
 from shardwright.reporting import count_shards, log, progress
@@ -32,6 +33,7 @@ from shardwright.store.rows import find_snapshot
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS
 from shardwright.store.types import in_tasks
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.write import WRITTEN, WriteJob, write_shards
 
 # Enough for a core that is done to find another, and each large enough for its start, some hundredths of a second, not
@@ -144,9 +146,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any], claim
         columns=sidecar_columns(settings, request.metadata, plan["columns"]),
         source_key_col=settings.source_key_col,
         source_shard_col=settings.source_shard_col,
-        sources={
-            shard.file.path[len(request.dataset.dataset_root) + 1 :]: shard.file for shard in request.dataset.shards
-        },
+        sources=Packed(FileInfo, sorted(shard.file for shard in request.dataset.shards)),
     )
     needed = {column.source for column in job.columns}
     pointers = ["shard_id", "position", "key", "source_shard", "member_exts", "payload_offsets", "payload_bytes"]

@@ -34,6 +34,7 @@ from shardwright.store.tables import (
 )
 from shardwright.store.types import in_tasks
 from shardwright.tasks import scan
+from shardwright.tasks.packed import Packed
 
 
 class Index(NamedTuple):
@@ -184,12 +185,10 @@ def _read_scan(
 
 
 def _scan(spark: SparkSession, files: Mapping[int, FileInfo], indexes: Mapping[str, FileInfo]) -> DataFrame:
-    tasks = task_count(spark, len(files))
-    numbers = sorted(files)
-    shards = {
-        rank: scan.Tar(number, files[number], indexes.get(files[number].path)) for rank, number in enumerate(numbers)
-    }
-    return in_tasks(spark.range(0, len(numbers), 1, tasks), partial(scan.scan_shards, shards=shards), scan.SCAN)
+    beside = {path: index.path for path, index in indexes.items()}
+    shards = Packed(scan.Tar, (scan.Tar(number, *file, beside.get(file.path)) for number, file in files.items()))
+    places = spark.range(0, len(files), 1, task_count(spark, len(files)))
+    return in_tasks(places, partial(scan.scan_shards, shards=shards), scan.SCAN)
 
 
 def _sample_columns(scanned: DataFrame) -> DataFrame:

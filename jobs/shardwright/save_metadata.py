@@ -34,7 +34,8 @@ from shardwright.store.session import run_errors, task_count
 from shardwright.store.sidecars import count_rows, row_place, sidecar_stems
 from shardwright.store.tables import SNAPSHOTS, tables_at
 from shardwright.store.types import in_tasks
-from shardwright.tasks.save import SAVED, SaveJob, copy_sidecars, save_sidecars
+from shardwright.tasks.packed import Packed
+from shardwright.tasks.save import SAVED, SaveJob, Sidecar, copy_sidecars, save_sidecars
 
 
 def save_metadata(
@@ -100,12 +101,12 @@ def _write(spark: SparkSession, dataset: Dataset, metadata: Metadata, job: SaveJ
     """Write the files and check their counts, then put them in place."""
     row_counts = count_rows(dataset)
     expected = sum(row_counts.values())
-    empty = [stem for stem, (source_path, _) in job.files.items() if not row_counts[source_path]]
+    empty = [sidecar.stem for sidecar in job.sidecars if not row_counts[sidecar.source]]
     try:
         with run_errors("save-metadata"):
             saved = _saved(spark, metadata, job, empty).collect()
         row_count = sum(row["row_count"] for row in saved)
-        if row_count != expected or len(saved) != len(job.files):
+        if row_count != expected or len(saved) != len(job.sidecars):
             raise CountsError("save-metadata", "the sidecars had", expected, "the files written hold", row_count)
     except BaseException:
         if in_place:
@@ -124,7 +125,7 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
     if path is not None:
         asked = list(columns) if columns is not None else names
         chosen = tuple(dict.fromkeys(asked if metadata.id_col in asked else [metadata.id_col, *asked]))
-    files = {}
+    sidecars = []
     if path is None:
         remove_folder(replacements_folder(dataset.dataset_root))
     for shard in dataset.shards:
@@ -132,8 +133,8 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
             relative = os.path.relpath(shard.sidecar.path, dataset.dataset_root)
             target = os.path.join(path or replacements_folder(dataset.dataset_root), relative)
             make_folder(os.path.dirname(target))
-            files[shard_stem(shard.file.path)] = (shard.sidecar.path, target)
-    return SaveJob(files, table_columns(written, (STEM, "row_index")), chosen)
+            sidecars.append(Sidecar(shard_stem(shard.file.path), shard.sidecar.path, target))
+    return SaveJob(Packed(Sidecar, sorted(sidecars)), table_columns(written, (STEM, "row_index")), chosen)
 
 
 def _require_target(dataset: Dataset, path: str | None) -> None:
@@ -153,7 +154,7 @@ def _require_target(dataset: Dataset, path: str | None) -> None:
 
 def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequence[str]) -> DataFrame:
     if not job.computed:
-        count = len(job.files)
+        count = len(job.sidecars)
         numbers = spark.range(0, count, 1, task_count(spark, count))
         return in_tasks(numbers, partial(copy_sidecars, job=job), SAVED)
     file, row_index = row_place(metadata.frame)
@@ -168,5 +169,5 @@ def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequenc
         # A sidecar without rows is written too: a row without a number stands for it.
         nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in rows.schema.fields[1:]]
         rows = rows.unionByName(spark.range(1).select(F.lit(stem).alias(STEM), *nothing))
-    placed = rows.repartition(task_count(spark, len(job.files)), STEM).sortWithinPartitions(STEM, "row_index")
+    placed = rows.repartition(task_count(spark, len(job.sidecars)), STEM).sortWithinPartitions(STEM, "row_index")
     return in_tasks(placed, partial(save_sidecars, job=job), SAVED)

@@ -31,8 +31,9 @@ from shardwright.store.rows import read_rows
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_of
 from shardwright.store.types import in_tasks
-from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, check_shards, list_keys
+from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, Expected, check_shards, list_keys
 from shardwright.tasks.check_rows import KEY_COLUMNS, MEMBER_COLUMNS, check_rows
+from shardwright.tasks.packed import Packed
 
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "exported")
 _TIMES = ("started_at", "committed_at")  # a manifest that was written anew has them without their zone
@@ -81,7 +82,7 @@ def verify_output(
         "tables": tables.root if has_tables else None,
         "shards": count,
         **{name: manifest[name] for name in _COUNTS},
-        "bytes": sum(shard["shard_bytes"] + shard["sidecar_bytes"] for shard in job.shards),
+        "bytes": sum(shard.shard_bytes + shard.sidecar_bytes for shard in job.shards),
         "deep": deep,
         "problems": 0,
         "seconds": round(time.time() - started, 1),
@@ -89,7 +90,7 @@ def verify_output(
 
 
 def _check_folder(output_root: str, job: CheckJob) -> Iterator[Problem]:
-    for path in list_strays(output_root, {shard["shard_name"] for shard in job.shards}):
+    for path in list_strays(output_root, {shard.shard_name for shard in job.shards}):
         yield Problem(path, None, None, "orphan", "the manifest names no such shard, or the file was left unfinished")
 
 
@@ -123,7 +124,13 @@ def _check_job(output_root: str, manifest: Mapping[str, Any], *, deep: bool) -> 
     added = {settings["source_key_col"]: "source_key", settings["source_shard_col"]: "source_shard"}
     return CheckJob(
         output_root=output_root,
-        shards=[{**shards[name], "shard_id": int(name)} for name in sorted(shards, key=int)],
+        shards=Packed(
+            Expected,
+            (
+                Expected(shard_id=int(name), **{field: shards[name][field] for field in SHARD_FIELDS})
+                for name in sorted(shards, key=int)
+            ),
+        ),
         columns={**manifest["columns"], settings["id_col"]: "key", **old_id, **added},
         id_col=settings["id_col"],
         source_key_col=settings["source_key_col"],
@@ -205,10 +212,10 @@ def _check_exports(
     rows = rows.select("shard_id", "position", *(column(name) for name in needed if name in rows.columns))
     row_counts = {row["shard_id"]: row["count"] for row in rows.groupBy("shard_id").count().collect()}
     for shard in job.shards:
-        found, expected = row_counts.pop(shard["shard_id"], 0), shard["sample_count"]
+        found, expected = row_counts.pop(shard.shard_id, 0), shard.sample_count
         if found != expected:
             detail = f"the exports table has {found:,} rows, the manifest says {expected:,} samples"
-            yield Problem(shard["shard_name"], None, None, "wrong_count", detail)
+            yield Problem(shard.shard_name, None, None, "wrong_count", detail)
     for shard_id, count in row_counts.items():
         detail = f"it has {count:,} rows for shard {shard_id}, which the manifest does not name"
         yield Problem(tables.name(EXPORTS), None, None, "wrong_count", detail)

@@ -21,6 +21,7 @@ from shardwright.format.headers import BLOCK_BYTES
 from shardwright.format.scan import scan_tar
 from shardwright.local_files import OpenFile
 from shardwright.locations import FileInfo
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.scan import SHARD, Tar, scan_shards
 
 
@@ -48,7 +49,8 @@ def main(folder: Path, rounds: int) -> None:
 def _members_per_second(files: list[FileInfo]) -> float:
     numbers = pa.RecordBatch.from_pydict({"number": range(len(files))})
     start = time.perf_counter()
-    batches = list(scan_shards([numbers], {number: Tar(number, file) for number, file in enumerate(files)}))
+    tars = Packed(Tar, (Tar(number, *file) for number, file in enumerate(files)))
+    batches = list(scan_shards([numbers], tars))
     seconds = time.perf_counter() - start
     rows = pa.Table.from_batches(batches)
     shards = rows.filter(pc.equal(rows["kind"], SHARD))

@@ -27,8 +27,9 @@ from store_requests import SOURCE, count_requests
 from ways import CORES, JSON_ID, NO_JSON_ID, SAMPLES_PER_SHARD, WHERE, WRITER, WRITER_JSON_ID, script
 
 COPY = "plain copy of our output, obstore alone"
+RANGES = "the writer's ranges fetched, as many bytes put, obstore alone"
 _SHARD_GB = Size.samples_per_shard * Size.mean_image_bytes / 1e9
-_OURS, _OTHER = "ours", "other"
+_OURS, _OTHER, _RANGES = "ours", "other", "ranges"
 
 
 def main() -> None:
@@ -72,6 +73,8 @@ def _ways(bucket: Bucket, folder: Path) -> list[Way]:
     for name, json_id in ((WRITER_JSON_ID, "json-id"), (WRITER, "no-json-id")):
         command = script("writer.py", ours, other, CORES, json_id, *options)
         ways.append(Way(name, command, reads=folder / SOURCE, output=folder / _OTHER))
+    command = script("store_ranges.py", ours, bucket.url(_RANGES), CORES, *options)
+    ways.append(Way(RANGES, command, reads=folder / SOURCE, leftovers=(folder / _RANGES,)))
     command = script("store_copy.py", ours, other, CORES, *options)
     return [*ways, Way(COPY, command, reads=folder / _OURS, output=folder / _OTHER)]
 
@@ -95,8 +98,8 @@ def _intro(size: Size, kept: int, rounds: int) -> list[str]:
         f"{size.samples:,} samples in {size.shards} shards, images of {size.mean_image_bytes:,} bytes on average, "
         f"{size.image_gb:.2g} GB; `{WHERE}` keeps {kept:,} of them, written as shards of {SAMPLES_PER_SHARD:,}. In the "
         "first round every output was read back, and all hold the same samples. The copy moves the output of "
-        f"`--no-json-id` in {CORES} processes, some objects at a time in each; it and the writer are timed from when "
-        "their processes are up. The write phase is what the export's log says, the writer without Spark its last "
+        f"`--no-json-id` in {CORES} processes, some objects at a time in each; the ranges are those that the writer asks "
+        "for, and nothing is made of them. Both and the writer are timed from when their processes are up. The write phase is what the export's log says, the writer without Spark its last "
         "part once more, from loaded rows.",
         "",
     ]
@@ -109,7 +112,7 @@ def _times(runs: Mapping[str, Sequence[Run]]) -> list[str]:
     for name in (JSON_ID, NO_JSON_ID):
         seconds[name] = [run.seconds for run in runs[name]]
         seconds[f"{name}: its write phase"] = [written(run)[1] for run in runs[name]]
-    for name in (WRITER_JSON_ID, WRITER, COPY):
+    for name in (WRITER_JSON_ID, WRITER, RANGES, COPY):
         seconds[name] = [run.printed()["seconds"] for run in runs[name]]
     rows = []
     for name, found in seconds.items():

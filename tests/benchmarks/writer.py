@@ -11,18 +11,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from itertools import pairwise
 from threading import Barrier
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from shardwright.files import list_files, make_folder, read_json, readable, remove_folder
+from exported import manifest_of, rows_of, shares_of
+from shardwright.files import list_files, make_folder, remove_folder
 from shardwright.format.sidecar import SidecarColumn
-from shardwright.locations import read_option, storage_options
+from shardwright.locations import FileInfo, read_option, storage_options
 from shardwright.publishing import write_json
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.write import WriteJob, write_shards
 from together import seconds_together
 
@@ -35,13 +32,9 @@ def main(exported: str, output: str, process_count: int, json_id: str, options: 
     with storage_options(options):
         make_folder(staging)
         write_json(f"{staging}/attempt.json", {})  # in a store, a folder is there where something is in it
-        manifest = read_json(f"{exported}/manifest.json")
-        if manifest is None:
-            raise SystemExit(f"{exported}: there is no finished export.")
+        manifest = manifest_of(exported)
         job = _write_job(manifest, output, staging, rewrites_json=json_id == "json-id")
-        shard_count = len(manifest["shards"])
-        cuts = [shard_count * number // process_count for number in range(process_count + 1)]
-        shares = [(manifest["tables"], begin, end, job, options) for begin, end in pairwise(cuts)]
+        shares = [(manifest["tables"], *share, job, options) for share in shares_of(manifest, process_count)]
         seconds = seconds_together(_write, shares)
         remove_folder(staging)
         print(json.dumps({"seconds": seconds, "bytes": sum(file.size_bytes for file in list_files(output))}))
@@ -61,23 +54,13 @@ def _write_job(manifest: dict[str, Any], output: str, staging: str, *, rewrites_
         columns=tuple(SidecarColumn(source, name, None) for name, source in stored.items()),
         source_key_col=settings["source_key_col"],
         source_shard_col=settings["source_shard_col"],
-        sources={file.path[len(root) + 1 :]: file for file in list_files(root) if file.path.endswith(".tar")},
+        sources=Packed(FileInfo, sorted(file for file in list_files(root) if file.path.endswith(".tar"))),
     )
 
 
 def _write(tables: str, begin: int, end: int, job: WriteJob, options: Mapping[str, str], barrier: Barrier) -> None:
     with storage_options(options):
-        files = [file.path for file in list_files(f"{tables}/exports", recursive=True)]
-        # One export alone was stored there: every file is part of the table.
-        rows = pa.concat_tables(
-            pq.ParquetFile(readable(path)).read()
-            for path in files
-            if path.endswith(".parquet") and "/_delta_log/" not in path
-        )
-        shard_ids = rows["shard_id"]
-        rows = rows.filter(pc.and_(pc.greater_equal(shard_ids, begin), pc.less(shard_ids, end)))
-        rows = rows.sort_by([("shard_id", "ascending"), ("position", "ascending")])
-        batches: list[pa.RecordBatch] = rows.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
+        batches = rows_of(tables, begin, end).to_batches(max_chunksize=_BATCH_ROWS)
         barrier.wait()
         for _ in write_shards(batches, job):
             pass

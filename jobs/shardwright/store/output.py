@@ -141,7 +141,8 @@ def _is_shard(found: Any) -> bool:
     """Tell whether what was read has the shape of a manifest's shard."""
     texts = ("shard_name", "checksum", "sidecar_checksum")
     return isinstance(found, dict) and all(
-        isinstance(found.get(name), str if name in texts else int) for name in SHARD_FIELDS
+        isinstance(value := found.get(name), str) if name in texts else type(value) is int and 0 <= value < 2**63
+        for name in SHARD_FIELDS
     )
 
 

@@ -6,10 +6,10 @@ Of what goes wrong in the same way throughout a shard the first place is named.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from shardwright.format.scan import ShardIndex, scan_tar
 from shardwright.format.sidecar import as_field, read_receipt
 from shardwright.tasks.check_index import check_indexes
 from shardwright.tasks.differences import differing_row, shown
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.sums import sum_file
 
 PROBLEMS = pa.schema(
@@ -41,16 +42,28 @@ UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 KEYS = pa.schema([pa.field("shard", pa.string()), pa.field("key", pa.string())])
 
 
+class Expected(NamedTuple):
+    """A shard as the manifest has it."""
+
+    shard_id: int
+    shard_name: str
+    sample_count: int
+    shard_bytes: int
+    sidecar_bytes: int
+    checksum: str
+    sidecar_checksum: str
+
+
 @dataclass(frozen=True)
 class CheckJob:
     """What every checking task knows of an output.
 
-    ``shards`` are the manifest's, each with its ``shard_id``; ``columns`` are those of a sidecar, in no
+    ``shards`` are the manifest's, ordered by ``shard_id``; ``columns`` are those of a sidecar, in no
     order, each with the column of ``exports`` that it was written from.
     """
 
     output_root: str
-    shards: Sequence[Mapping[str, Any]]
+    shards: Packed[Expected]
     columns: Mapping[str, str]
     id_col: str
     source_key_col: str
@@ -77,7 +90,7 @@ def list_keys(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.R
     """Give a row (schema `KEYS`) a sample of the shards whose places arrive, from sidecars that can be read."""
     for batch in batches:
         for place in batch.column(0).to_pylist():
-            name = job.shards[place]["shard_name"]
+            name = job.shards[place].shard_name
             try:
                 keys = _read_column(os.path.join(job.output_root, f"{name}.parquet"), job.key_col)
             except (*UNREADABLE, KeyError):
@@ -90,17 +103,17 @@ def problem_rows(problems: Iterable[Problem]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([problem._asdict() for problem in problems], schema=PROBLEMS)
 
 
-def _check_files(expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
-    name = expected["shard_name"]
+def _check_files(expected: Expected, job: CheckJob) -> Iterator[Problem]:
+    name = expected.shard_name
     stem = os.path.join(job.output_root, name)
     sound = True
     with at_hand(f"{stem}.tar") if job.deep else nullcontext(f"{stem}.tar") as tar:
-        for path, size, checksum in (
-            (tar, "shard_bytes", "checksum"),
-            (f"{stem}.parquet", "sidecar_bytes", "sidecar_checksum"),
+        for path, size_bytes, checksum in (
+            (tar, expected.shard_bytes, expected.checksum),
+            (f"{stem}.parquet", expected.sidecar_bytes, expected.sidecar_checksum),
         ):
             suffix = os.path.splitext(path)[1]
-            for problem in _check_file(path, name + suffix, expected[size], expected[checksum]):
+            for problem in _check_file(path, name + suffix, size_bytes, checksum):
                 sound = False
                 yield problem
         if is_file(f"{stem}.parquet"):
@@ -122,12 +135,12 @@ def _check_file(path: str, name: str, size_bytes: int, checksum: str) -> Iterato
         yield Problem(name, None, None, "wrong_checksum", f"it is {found_sum}, the manifest says {checksum}")
 
 
-def _check_sidecar(path: str, name: str, expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
+def _check_sidecar(path: str, name: str, expected: Expected, job: CheckJob) -> Iterator[Problem]:
     try:
         with pq.ParquetFile(readable(path)) as file:
             yield from _check_footer(file, name, expected, job)
         keys = _read_column(path, job.id_col)
-        wanted = _wanted_keys(path, keys, expected["shard_id"], job)
+        wanted = _wanted_keys(path, keys, expected.shard_id, job)
     except UNREADABLE as error:
         yield Problem(name, None, None, "unreadable", str(error).splitlines()[0])
         return
@@ -138,11 +151,11 @@ def _check_sidecar(path: str, name: str, expected: Mapping[str, Any], job: Check
         yield Problem(name, _key(keys, row), None, "wrong_key", detail)
 
 
-def _check_footer(file: pq.ParquetFile, name: str, expected: Mapping[str, Any], job: CheckJob) -> Iterator[Problem]:
+def _check_footer(file: pq.ParquetFile, name: str, expected: Expected, job: CheckJob) -> Iterator[Problem]:
     """Check what a sidecar says of itself: its rows, its columns, and the tar that it was written with."""
     count = file.metadata.num_rows
-    if count != expected["sample_count"]:
-        detail = f"it has {count:,} rows, the manifest says {expected['sample_count']:,} samples"
+    if count != expected.sample_count:
+        detail = f"it has {count:,} rows, the manifest says {expected.sample_count:,} samples"
         yield Problem(name, None, None, "wrong_count", detail)
     columns = set(file.schema_arrow.names)
     for column in sorted(job.columns.keys() - columns):
@@ -152,7 +165,7 @@ def _check_footer(file: pq.ParquetFile, name: str, expected: Mapping[str, Any], 
     receipt = read_receipt(file.metadata.metadata)
     if receipt is None:
         yield Problem(name, None, None, "wrong_pair", "it does not say which tar it was written with, as ours do")
-    elif (receipt.shard_bytes, receipt.checksum) != (expected["shard_bytes"], expected["checksum"]):
+    elif (receipt.shard_bytes, receipt.checksum) != (expected.shard_bytes, expected.checksum):
         was = f"{receipt.shard_bytes:,} bytes, {receipt.checksum}"
         detail = f"the tar that it was written with had {was}; the manifest names another"
         yield Problem(name, None, None, "wrong_pair", detail)
@@ -167,8 +180,8 @@ def _wanted_keys(path: str, keys: pa.Array, shard_id: int, job: CheckJob) -> pa.
     return pa.array(wanted, pa.string()).cast(keys.type)
 
 
-def _check_tar(path: str, stem: str, expected: Mapping[str, Any], job: CheckJob, *, load: bool) -> Iterator[Problem]:
-    name, sample_count = expected["shard_name"], expected["sample_count"]
+def _check_tar(path: str, stem: str, expected: Expected, job: CheckJob, *, load: bool) -> Iterator[Problem]:
+    name, sample_count = expected.shard_name, expected.sample_count
     tar = f"{name}.tar"
     with open_file(path) as file:
         index = scan_tar(file, tar)

@@ -35,9 +35,8 @@ def check_rows(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.
         batches: Ordered by ``shard_id`` and ``position``: these two, `KEY_COLUMNS`, and for a deep check
             `MEMBER_COLUMNS` and the sources of ``job.columns``. What is not among them is not compared.
     """
-    known = {shard["shard_id"] for shard in job.shards}
     for shard_id, rows in by_value(batches, "shard_id"):
-        if shard_id in known:
+        if job.shards.find(shard_id):
             yield problem_rows(_check_shard(shard_name(shard_id, job.shard_digits), rows, job))
 
 

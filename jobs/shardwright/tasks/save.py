@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from shardwright.errors import RunError
 from shardwright.files import readable, size_of
 from shardwright.format.sidecar import METADATA_KEY
 from shardwright.publishing import published
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.streams import by_value
 
 SAVED = pa.schema(
@@ -21,15 +23,23 @@ SAVED = pa.schema(
 _BATCH_ROWS = 4_096
 
 
+class Sidecar(NamedTuple):
+    """A shard's sidecar, and where it is written anew."""
+
+    stem: str
+    source: str
+    target: str
+
+
 @dataclass(frozen=True)
 class SaveJob:
-    """What every task knows: shard stem to source sidecar and target, and the columns to write.
+    """What every task knows: the sidecars, ordered by stem, and the columns to write.
 
     ``computed`` maps each computed column's name to the column in which its values arrive; ``chosen``
     are the columns to write, in order, None for all.
     """
 
-    files: Mapping[str, tuple[str, str]]
+    sidecars: Packed[Sidecar]
     computed: Mapping[str, str]
     chosen: tuple[str, ...] | None
 
@@ -42,20 +52,21 @@ def save_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[p
             two; one row without a ``row_index`` stands for a sidecar without rows.
     """
     for stem, rows in by_value(batches, "shard_stem"):
-        source, target = job.files[stem]
-        yield _save(source, target, (batch.filter(batch.column("row_index").is_valid()) for batch in rows), job)
+        sidecar = job.sidecars.find(stem)
+        if sidecar is None:
+            raise KeyError(stem)
+        yield _save(sidecar, (batch.filter(batch.column("row_index").is_valid()) for batch in rows), job)
 
 
 def copy_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[pa.RecordBatch]:
-    """Write the sidecars whose numbers arrive, where nothing is computed."""
-    files = list(job.files.values())
+    """Write the sidecars whose places in ``job.sidecars`` arrive, where nothing is computed."""
     for batch in batches:
-        for number in batch.column(0).to_pylist():
-            source, target = files[number]
-            yield _save(source, target, None, job)
+        for place in batch.column(0).to_pylist():
+            yield _save(job.sidecars[place], None, job)
 
 
-def _save(source: str, target: str, rows: Iterator[pa.RecordBatch] | None, job: SaveJob) -> pa.RecordBatch:
+def _save(sidecar: Sidecar, rows: Iterator[pa.RecordBatch] | None, job: SaveJob) -> pa.RecordBatch:
+    _, source, target = sidecar
     computed = _Rows(rows)
     count = 0
     writer: pq.ParquetWriter | None = None

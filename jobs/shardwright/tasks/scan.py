@@ -1,4 +1,4 @@
-"""Scan source tars: shard numbers in; sample rows and one row a shard out."""
+"""Scan source tars: their places in a list in; sample rows and one row a shard out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from shardwright.format.key_sums import KeySums
 from shardwright.format.loader_index import header_runs
 from shardwright.format.scan import SAMPLES, ShardIndex, scan_tar
 from shardwright.locations import FileInfo
+from shardwright.tasks.packed import Packed
 
 SAMPLE, SHARD = "sample", "shard"
 
@@ -63,27 +64,33 @@ _COMPRESSIONS = {
 
 
 class Tar(NamedTuple):
-    """A tar to scan, and the index that a loader keeps beside it."""
+    """A tar to scan as it was listed, and the path of the index that a loader keeps beside it."""
 
     shard_index: int
-    file: FileInfo
-    loader_index: FileInfo | None = None
+    path: str
+    size_bytes: int
+    modified_ns: int
+    etag: str | None
+    loader_index: str | None = None
+
+    @property
+    def file(self) -> FileInfo:
+        return FileInfo(self.path, self.size_bytes, self.modified_ns, self.etag)
 
 
-def scan_shards(batches: Iterable[pa.RecordBatch], shards: Mapping[int, Tar]) -> Iterator[pa.RecordBatch]:
+def scan_shards(batches: Iterable[pa.RecordBatch], shards: Packed[Tar]) -> Iterator[pa.RecordBatch]:
     """Scan the shards whose numbers arrive.
 
     Args:
-        batches: One column: numbers of ``shards``.
-        shards: By those numbers.
+        batches: One column: places in ``shards``.
 
     Returns:
         Rows of schema `SCAN`: per shard its samples in tar order, then the shard.
     """
-    chosen = (shards[number] for batch in batches for number in batch.column(0).to_pylist())
+    chosen = (shards[place] for batch in batches for place in batch.column(0).to_pylist())
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         for tar, index in _scan_ahead(pool, chosen):
-            place: dict[str, Any] = {"shard_index": tar.shard_index, "shard_path": tar.file.path}
+            place: dict[str, Any] = {"shard_index": tar.shard_index, "shard_path": tar.path}
             for begin in range(0, len(index.samples), _BATCH_ROWS):
                 yield _sample_rows(index.samples.slice(begin, _BATCH_ROWS), begin, place)
             yield _shard_row(index, place)
@@ -102,7 +109,7 @@ def _scan_ahead(pool: Executor, shards: Iterable[Tar]) -> Iterator[tuple[Tar, Sh
 
 
 def _scan_file(shard: Tar) -> ShardIndex:
-    path = shard.file.path
+    path = shard.path
     with open_forwards(path, shard.file, partial(_header_runs, shard.loader_index)) as tar:
         start = tar.read(0, 16)
         kind = next((kind for kind, magic in _COMPRESSIONS.items() if re.match(magic, start)), None)
@@ -112,9 +119,9 @@ def _scan_file(shard: Tar) -> ShardIndex:
         return ShardIndex(path, SAMPLES.empty_table(), 0, 0, 0, 0, kind, Problem(path, None, 0, "compressed", detail))
 
 
-def _header_runs(index: FileInfo | None) -> Sequence[tuple[int, int]]:
+def _header_runs(index: str | None) -> Sequence[tuple[int, int]]:
     """Give where an index says that headers stand; each is checked nevertheless, and missed ones are found."""
-    return header_runs(index.path, read_bytes(index.path)) if index else ()
+    return header_runs(index, read_bytes(index)) if index else ()
 
 
 def _shard_row(index: ShardIndex, place: Mapping[str, Any]) -> pa.RecordBatch:

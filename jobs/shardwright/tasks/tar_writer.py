@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from shardwright.format.headers import BLOCK_BYTES, RECORD_BYTES, Bytes, Flags, 
 from shardwright.format.json_id import BadJsonError, with_json_id
 from shardwright.locations import FileInfo
 from shardwright.publishing import Target, open_target
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.sources import BUFFER_BYTES, Source, open_source
 from shardwright.tasks.sums import FileSum, checksum_text
 
@@ -40,9 +41,7 @@ class _Piece(NamedTuple):
 class TarWriter:
     """One output tar, written once from front to back."""
 
-    def __init__(
-        self, target: Target, dataset_root: str, sources: Mapping[str, FileInfo], json_id_field: str | None
-    ) -> None:
+    def __init__(self, target: Target, dataset_root: str, sources: Packed[FileInfo], json_id_field: str | None) -> None:
         self._dataset_root, self._sources, self._json_id_field = dataset_root, sources, json_id_field
         self._digest = xxhash.xxh3_128()
         self._size = 0
@@ -79,7 +78,8 @@ class TarWriter:
         for row, begin, end in zip(bounds[:-1], member_bounds[:-1], member_bounds[1:], strict=True):
             shard = rows.column("source_shard")[row].as_py()
             run = members.slice(begin, end)
-            with open_source(os.path.join(self._dataset_root, shard), self._sources.get(shard)) as source:
+            path = os.path.join(self._dataset_root, shard)
+            with open_source(path, self._sources.find(path)) as source:
                 starts_here = source.starts(run)
                 for first, last in _chunks(run, starts_here):
                     places = slice(begin + first, begin + last)

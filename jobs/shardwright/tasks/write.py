@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from shardwright.format.names import shard_name
 from shardwright.format.sidecar import Receipt, SidecarColumn, read_receipt
 from shardwright.locations import FileInfo, is_url
 from shardwright.publishing import published
+from shardwright.tasks.packed import Packed
 from shardwright.tasks.sidecar_writer import SidecarWriter
 from shardwright.tasks.streams import by_value
 from shardwright.tasks.sums import FileSum, sum_file
@@ -39,7 +40,7 @@ WRITTEN = pa.schema(
 class WriteJob:
     """What every task of one export knows; ``columns`` are the sidecar's, in order.
 
-    ``sources`` are the dataset's tars by relative path, as they were listed.
+    ``sources`` are the dataset's tars as they were listed, ordered by path.
     """
 
     dataset_root: str
@@ -50,7 +51,7 @@ class WriteJob:
     columns: tuple[SidecarColumn, ...]
     source_key_col: str
     source_shard_col: str
-    sources: Mapping[str, FileInfo] = field(default_factory=dict)
+    sources: Packed[FileInfo] = field(default_factory=lambda: Packed(FileInfo))
 
 
 def write_shards(batches: Iterable[pa.RecordBatch], job: WriteJob) -> Iterator[pa.RecordBatch]:
