@@ -98,9 +98,10 @@ def _intro(size: Size, kept: int, rounds: int) -> list[str]:
         f"{size.samples:,} samples in {size.shards} shards, images of {size.mean_image_bytes:,} bytes on average, "
         f"{size.image_gb:.2g} GB; `{WHERE}` keeps {kept:,} of them, written as shards of {SAMPLES_PER_SHARD:,}. In the "
         "first round every output was read back, and all hold the same samples. The copy moves the output of "
-        f"`--no-json-id` in {CORES} processes, some objects at a time in each; the ranges are those that the writer asks "
-        "for, and nothing is made of them. Both and the writer are timed from when their processes are up. The write phase is what the export's log says, the writer without Spark its last "
-        "part once more, from loaded rows.",
+        f"`--no-json-id` in {CORES} processes, some objects at a time in each; the ranges are those that the writer "
+        "asks for, and nothing is made of them. Both and the writer are timed from when their processes are up. The "
+        "write phase is what the export's log says, the writer without Spark its last part once more, from loaded "
+        "rows.",
         "",
     ]
 
