@@ -169,6 +169,27 @@ class Cluster:
                                 found.append(process)
         return list(dict.fromkeys(found))
 
+    @contextmanager
+    def stopped_writer(self, output: Path) -> Iterator[None]:
+        """Hold up a Python worker in the midst of a file, until the block ends."""
+        stopped: list[int] = []
+
+        def stop_one() -> bool:
+            for process in self.writers(output)[:1]:
+                _stop(process)
+                if process in self.writers(output):
+                    stopped.append(process)
+                    return True
+                os.kill(process, signal.SIGCONT)  # it had come to the end of the file
+            return False
+
+        wait_for("a task that writes", stop_one)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):  # Spark ends a worker whose task is not needed any more
+                os.kill(stopped[0], signal.SIGCONT)
+
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
@@ -217,6 +238,12 @@ def kill_tree(process: int) -> None:
     """End a process and all that it started, at once."""
     for each in (process, *_descendants(process)):
         _kill(each)
+
+
+def _stop(process: int) -> None:
+    os.kill(process, signal.SIGSTOP)
+    stat = Path(f"/proc/{process}/stat")
+    wait_for("a process that stops", lambda: stat.read_text(encoding="utf-8").rpartition(") ")[2].startswith("T"))
 
 
 def _kill(process: int) -> None:

@@ -88,16 +88,12 @@ def test_a_slow_task_and_its_speculative_copy(
         "spark.speculation.minTaskRuntime": "1s",
     }
     with cluster.submit(*words, conf=conf) as application:
-        wait_for("a task that writes", lambda: finished(out, 20)() and cluster.writers(out))
-        slow = cluster.writers(out)[0]
-        os.kill(slow, signal.SIGSTOP)
-        try:
+        wait_for("shards", finished(out, 20))
+        with cluster.stopped_writer(out):
             if turn == 0:
                 wait_for("all shards", finished(out, SHARDS))
             else:
                 wait_for("the commit", (out / "manifest.json").exists)
-        finally:
-            os.kill(slow, signal.SIGCONT)
         assert application.wait() == 0, application.output
     assert tally.settle("slow task, speculation", run, words, reference).was_committed
 

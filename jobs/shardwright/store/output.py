@@ -141,9 +141,12 @@ def _is_shard(found: Any) -> bool:
     """Tell whether what was read has the shape of a manifest's shard."""
     texts = ("shard_name", "checksum", "sidecar_checksum")
     return isinstance(found, dict) and all(
-        isinstance(value := found.get(name), str) if name in texts else type(value) is int and 0 <= value < 2**63
-        for name in SHARD_FIELDS
+        isinstance(found.get(name), str) if name in texts else _is_count(found.get(name)) for name in SHARD_FIELDS
     )
+
+
+def _is_count(found: Any) -> bool:
+    return type(found) is int and 0 <= found < 2**63
 
 
 def list_strays(output_root: str, shard_names: Collection[str]) -> list[str]:
