@@ -15,7 +15,7 @@ from tests.stores import Bucket
 
 from processes import timed
 from report import table
-from ways import SAMPLES_PER_SHARD, WHERE
+from ways import SAMPLES_PER_SHARD
 
 SOURCE, _COUNTED = "data", "counted"
 _KINDS = ("GET", "HEAD", "LIST", "PUT", "PUT of a part", "POST", "DELETE")
@@ -24,17 +24,18 @@ _INDEX, _TABLES, _OUTPUT, _ELSE = "index", "tables of the export", "output", "el
 _PLACES = (_TARS, _SIDECARS, _FOLDER, _INDEX, _TABLES, _OUTPUT, _ELSE)
 
 
-def count_requests(bucket: Bucket, folder: Path, log: Path) -> list[str]:
+def count_requests(bucket: Bucket, folder: Path, where: str, log: Path) -> list[str]:
     """Index, then export anew; give the tables of what was asked for, and what it comes to for a GB that is kept.
 
     Args:
         bucket: As a relay's clients reach it; the dataset is `SOURCE` in it.
         folder: What the server keeps the bucket's objects in.
+        where: What is kept.
     """
     for name in (f"{SOURCE}_tables", _COUNTED, f"{_COUNTED}_tables"):
         shutil.rmtree(folder / name, ignore_errors=True)
     source, output = bucket.url(SOURCE), bucket.url(_COUNTED)
-    rule = ["--where", WHERE, "--samples-per-shard", str(SAMPLES_PER_SHARD), "--no-json-id"]
+    rule = ["--where", where, "--samples-per-shard", str(SAMPLES_PER_SHARD), "--no-json-id"]
     bucket.requests()
     indexed = _requests_of(bucket, ["index", source], log)
     exported = _requests_of(bucket, ["export", source, output, *rule], log)

@@ -3,7 +3,7 @@
 The store is a real S3 server on this machine, which takes its share of the same cores. Times are taken straight at the
 server. What it is asked for is counted in a round of its own, through the relay of tests/relay.py, which costs time.
 
-Run: ``PYTHONPATH=. python tests/benchmarks/stores.py [--size-gb N] [--runs N] [--data FOLDER]``
+Run: ``PYTHONPATH=. python tests/benchmarks/stores.py [--size-gb N] [--where RULE] [--runs N] [--data FOLDER]``
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ def main() -> None:
             bucket.upload(source, SOURCE)
         log = args.data / "last_run.log"
         folder = server.folder / "buckets" / bucket.name
-        runs, kept = run_rounds(_ways(bucket, folder), args.runs, log, is_cold=False)
+        runs, kept = run_rounds(_ways(bucket, folder, args.where), args.runs, log, is_cold=False)
         with relayed(server) as relay:
-            requests = count_requests(Bucket(bucket.name, relay), folder, log)
-    text = [*heading("stores.py"), *_intro(size, kept, args.runs), *_times(runs), *requests]
-    write_section(f"Stores, timed: {size.image_gb:.2g} GB, S3 server on the same machine", text)
+            requests = count_requests(Bucket(bucket.name, relay), folder, args.where, log)
+    text = [*heading("stores.py"), *_intro(size, args.where, kept, args.runs), *_times(runs), *requests]
+    title = f"Stores, timed: {size.image_gb:.2g} GB, `{args.where}`, S3 server on the same machine"
+    write_section(title, text)
     print("\n".join(text))
     print(f"Written to {RESULTS}.")
 
@@ -59,16 +60,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=default, help="where all of it lies, the server's objects too")
     parser.add_argument("--runs", type=int, default=3, help="rounds in which each way runs once")
     parser.add_argument("--size-gb", type=float, default=1, help="size of the source's images")
+    parser.add_argument("--where", default=WHERE, help="what is kept; all of it where this is true")
     return parser.parse_args()
 
 
-def _ways(bucket: Bucket, folder: Path) -> list[Way]:
+def _ways(bucket: Bucket, folder: Path, where: str) -> list[Way]:
     """Give the ways in the order in which they run; those that read our output come behind it."""
     options = [f"{name}={value}" for name, value in bucket.options.items()]
     ours, other = bucket.url(_OURS), bucket.url(_OTHER)
     ways = [
-        _export(JSON_ID, bucket, folder, _OTHER, "--json-id"),
-        _export(NO_JSON_ID, bucket, folder, _OURS, "--no-json-id", is_kept=True),
+        _export(JSON_ID, bucket, folder, where, _OTHER, "--json-id"),
+        _export(NO_JSON_ID, bucket, folder, where, _OURS, "--no-json-id", is_kept=True),
     ]
     for name, json_id in ((WRITER_JSON_ID, "json-id"), (WRITER, "no-json-id")):
         command = script("writer.py", ours, other, CORES, json_id, *options)
@@ -79,15 +81,17 @@ def _ways(bucket: Bucket, folder: Path) -> list[Way]:
     return [*ways, Way(COPY, command, reads=folder / _OURS, output=folder / _OTHER)]
 
 
-def _export(name: str, bucket: Bucket, folder: Path, output: str, option: str, *, is_kept: bool = False) -> Way:
+def _export(
+    name: str, bucket: Bucket, folder: Path, where: str, output: str, option: str, *, is_kept: bool = False
+) -> Way:
     """Give an export as a person runs it, which also makes the index."""
-    words = [bucket.url(SOURCE), bucket.url(output), "--where", WHERE, "--samples-per-shard", str(SAMPLES_PER_SHARD)]
+    words = [bucket.url(SOURCE), bucket.url(output), "--where", where, "--samples-per-shard", str(SAMPLES_PER_SHARD)]
     command = [sys.executable, "-m", "shardwright", "export", *words, option, *bucket.words()]
     leftovers = (folder / f"{SOURCE}_tables", folder / f"{output}_tables")
     return Way(name, command, folder / SOURCE, folder / output, leftovers, is_kept)
 
 
-def _intro(size: Size, kept: int, rounds: int) -> list[str]:
+def _intro(size: Size, where: str, kept: int, rounds: int) -> list[str]:
     return [
         f"- Whole processes, in turn, rounds: {rounds}. Source and output lie in versitygw, an S3 server, on the same "
         "machine: what it takes of the cores is in every figure, and no network is. A ratio is of two times of one "
@@ -96,7 +100,7 @@ def _intro(size: Size, kept: int, rounds: int) -> list[str]:
         "Python, whose time is not shown.",
         "",
         f"{size.samples:,} samples in {size.shards} shards, images of {size.mean_image_bytes:,} bytes on average, "
-        f"{size.image_gb:.2g} GB; `{WHERE}` keeps {kept:,} of them, written as shards of {SAMPLES_PER_SHARD:,}. In the "
+        f"{size.image_gb:.2g} GB; `{where}` keeps {kept:,} of them, written as shards of {SAMPLES_PER_SHARD:,}. In the "
         "first round every output was read back, and all hold the same samples. The copy moves the output of "
         f"`--no-json-id` in {CORES} processes, some objects at a time in each; the ranges are those that the writer "
         "asks for, and nothing is made of them. Both and the writer are timed from when their processes are up. The "
