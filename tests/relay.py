@@ -23,7 +23,8 @@ from tests.relay_rules import LOG, Chooser, Fault
 _REQUEST = re.compile(rb"(GET|PUT|HEAD|POST|DELETE|PROPFIND) (\S+) HTTP/1\.1\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 (\d+)")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_FAILURE = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_STATUSES = {"refused": "503 Slow Down", "denied": "403 Forbidden"}
+_ANSWER = "HTTP/1.1 {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _AT_ONCE = struct.pack("ii", 1, 0)
 _HEAD_END = b"\r\n\r\n"
 _BUFFER_BYTES = 1 << 18
@@ -94,7 +95,7 @@ class _Connection:
         if fault.kind == "reset":
             self._reset()
         else:
-            self._client.sendall(_FAILURE)
+            self._client.sendall(_ANSWER.format(_STATUSES[fault.kind]).encode())
             self._client.shutdown(socket.SHUT_WR)
             # Closed with bytes that nobody read, the connection would be reset, and the answer lost.
             while self._client.recv(_BUFFER_BYTES):

@@ -12,16 +12,16 @@ from random import Random
 from typing import Any, Literal, NamedTuple
 
 LOG, _RULE = "requests.log", "rule.json"
-Kind = Literal["refused", "reset", "lost", "cut", "late"]
+Kind = Literal["refused", "denied", "reset", "lost", "cut", "late"]
 
 
 @dataclass(frozen=True)
 class Rule:
     """How some requests are disturbed, and which.
 
-    ``refused`` are answered by a 503 and ``reset`` have their connections reset, before the server hears of them; of
-    ``lost`` the connection is reset in place of the server's answer; of ``cut`` the answer's body stops half way,
-    where there is one; ``late`` reach the server after a pause.
+    ``refused`` are answered by a 503, ``denied`` by a 403, and ``reset`` have their connections reset, before the
+    server hears of them; of ``lost`` the connection is reset in place of the server's answer; of ``cut`` the answer's
+    body stops half way, where there is one; ``late`` reach the server after a pause.
 
     Args:
         pattern: Is searched for in method and address.

@@ -200,6 +200,10 @@ class RunError(ShardwrightError):
         super().__init__(f"{where}: {found}. {remedy}")
 
 
+class AccessError(RunError):
+    """A store refuses what is asked with these credentials."""
+
+
 def unit_of(reason: str) -> Unit:
     """Give the unit that is set aside for a reason."""
     return _UNITS[reason]

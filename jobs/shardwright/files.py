@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from shardwright import object_store
-from shardwright.errors import RunError
+from shardwright.errors import AccessError
 from shardwright.local_files import LEADS_NOWHERE, OpenFile, file_info, walk
 from shardwright.locations import FileInfo, canonical, is_url, is_web
 from shardwright.object_files import Ahead, Forwards, StoreFile, Stream, list_folder, read_through
@@ -287,6 +287,6 @@ def _takes_objects(folder: str) -> bool:
     try:
         object_store.put(probe, b"")
         object_store.delete([probe])
-    except RunError:
+    except AccessError:
         return False
     return True

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from shardwright.credentials import aws_profile
-from shardwright.errors import ChangedError, RequestError, RunError, did_you_mean
+from shardwright.errors import AccessError, ChangedError, RequestError, RunError, did_you_mean
 from shardwright.locations import (
     FileInfo,
     StorageOptions,
@@ -146,7 +146,7 @@ def _errors(url: str) -> Iterator[None]:
         refused = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
         if refused or _REFUSED.search(str(error)):
             remedy = "Check the credentials: the cloud's usual chain, or --storage-option"
-            raise RunError(url, f"access was refused ({_words(error)})", remedy) from None
+            raise AccessError(url, f"access was refused ({_words(error)})", remedy) from None
         raise RunError(url, _words(error), _AGAIN) from None
 
 

@@ -30,6 +30,8 @@ def test_each_kind_is_what_it_says(bucket: Bucket) -> None:
     assert (status, len(words) > 1) == (403, True)
     with bucket.disturbed(Rule("refused")):
         assert ask(bucket) == (503, b"")
+    with bucket.disturbed(Rule("denied")):
+        assert ask(bucket) == (403, b"")
     with bucket.disturbed(Rule("cut")), pytest.raises(IncompleteRead) as cut:
         ask(bucket)
     # Request numbers and times in the words differ in length.
@@ -44,9 +46,9 @@ def test_each_kind_is_what_it_says(bucket: Bucket) -> None:
         assert ask(bucket)[0] == 403
         assert time.monotonic() - begun > 0.1
     asked = bucket.requests()
-    assert [request.fault for request in asked] == ["", "refused", "cut", "reset", "lost", "late"]
+    assert [request.fault for request in asked] == ["", "refused", "denied", "cut", "reset", "lost", "late"]
     # What the server heard of.
-    assert [request.status for request in asked] == [403, 0, 403, 0, 403, 403]
+    assert [request.status for request in asked] == [403, 0, 0, 403, 0, 403, 403]
 
 
 def test_a_share_is_kept_and_a_seed_chooses_the_same_requests(bucket: Bucket) -> None:
