@@ -146,7 +146,7 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any], claim
         columns=sidecar_columns(settings, request.metadata, plan["columns"]),
         source_key_col=settings.source_key_col,
         source_shard_col=settings.source_shard_col,
-        sources=Packed(FileInfo, sorted(shard.file for shard in request.dataset.shards)),
+        sources=Packed(FileInfo, (shard.file for shard in request.dataset.shards)),
     )
     needed = {column.source for column in job.columns}
     pointers = ["shard_id", "position", "key", "source_shard", "member_exts", "payload_offsets", "payload_bytes"]

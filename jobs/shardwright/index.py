@@ -184,9 +184,8 @@ def _read_scan(
     return Index(snapshot_id, samples, shards, len(counts))
 
 
-def _scan(spark: SparkSession, files: Mapping[int, FileInfo], indexes: Mapping[str, FileInfo]) -> DataFrame:
-    beside = {path: index.path for path, index in indexes.items()}
-    shards = Packed(scan.Tar, (scan.Tar(number, *file, beside.get(file.path)) for number, file in files.items()))
+def _scan(spark: SparkSession, files: Mapping[int, FileInfo], indexes: Mapping[str, str]) -> DataFrame:
+    shards = Packed(scan.Tar, (scan.Tar(number, *file, indexes.get(file.path)) for number, file in files.items()))
     places = spark.range(0, len(files), 1, task_count(spark, len(files)))
     return in_tasks(places, partial(scan.scan_shards, shards=shards), scan.SCAN)
 

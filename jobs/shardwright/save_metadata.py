@@ -101,7 +101,7 @@ def _write(spark: SparkSession, dataset: Dataset, metadata: Metadata, job: SaveJ
     """Write the files and check their counts, then put them in place."""
     row_counts = count_rows(dataset)
     expected = sum(row_counts.values())
-    empty = [sidecar.stem for sidecar in job.sidecars if not row_counts[sidecar.source]]
+    empty = [sidecar.stem for sidecar in job.sidecars if not row_counts[sidecar.source_path]]
     try:
         with run_errors("save-metadata"):
             saved = _saved(spark, metadata, job, empty).collect()
@@ -134,7 +134,7 @@ def _save_job(dataset: Dataset, metadata: Metadata, path: str | None, columns: S
             target = os.path.join(path or replacements_folder(dataset.dataset_root), relative)
             make_folder(os.path.dirname(target))
             sidecars.append(Sidecar(shard_stem(shard.file.path), shard.sidecar.path, target))
-    return SaveJob(Packed(Sidecar, sorted(sidecars)), table_columns(written, (STEM, "row_index")), chosen)
+    return SaveJob(Packed(Sidecar, sidecars), table_columns(written, (STEM, "row_index")), chosen)
 
 
 def _require_target(dataset: Dataset, path: str | None) -> None:
@@ -155,8 +155,8 @@ def _require_target(dataset: Dataset, path: str | None) -> None:
 def _saved(spark: SparkSession, metadata: Metadata, job: SaveJob, empty: Sequence[str]) -> DataFrame:
     if not job.computed:
         count = len(job.sidecars)
-        numbers = spark.range(0, count, 1, task_count(spark, count))
-        return in_tasks(numbers, partial(copy_sidecars, job=job), SAVED)
+        places = spark.range(0, count, 1, task_count(spark, count))
+        return in_tasks(places, partial(copy_sidecars, job=job), SAVED)
     file, row_index = row_place(metadata.frame)
     rows = metadata.frame.select(
         file.alias(FILE),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -31,13 +32,14 @@ from shardwright.store.rows import read_rows
 from shardwright.store.session import run_errors, task_count
 from shardwright.store.tables import EXPORTS, MANIFEST, SNAPSHOTS, Tables, tables_of
 from shardwright.store.types import in_tasks
-from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, Expected, check_shards, list_keys
+from shardwright.tasks.check import KEYS, PROBLEMS, CheckJob, ListedShard, check_shards, list_keys
 from shardwright.tasks.check_rows import KEY_COLUMNS, MEMBER_COLUMNS, check_rows
 from shardwright.tasks.packed import Packed
 
 _COUNTS = ("indexed", "kept", "dropped", "rejected", "exported")
 _TIMES = ("started_at", "committed_at")  # a manifest that was written anew has them without their zone
 _MAX_PROBLEMS = 10_000
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def verify_output(
@@ -118,17 +120,17 @@ def _check_own_laws(manifest: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_job(output_root: str, manifest: Mapping[str, Any], *, deep: bool) -> CheckJob:
     settings = manifest["settings"]
-    # By their names, whatever the order in which a manifest that was tampered with lists them.
-    shards = {shard["shard_name"]: shard for shard in manifest["shards"] if shard["shard_name"].isdecimal()}
+    # By their names, whatever a manifest that was tampered with lists, and in which order.
+    shards = {shard["shard_name"]: shard for shard in manifest["shards"] if _NUMBER.fullmatch(shard["shard_name"])}
     old_id = {} if settings.get("old_id_col") is None else {settings["old_id_col"]: "source_key"}
     added = {settings["source_key_col"]: "source_key", settings["source_shard_col"]: "source_shard"}
     return CheckJob(
         output_root=output_root,
         shards=Packed(
-            Expected,
+            ListedShard,
             (
-                Expected(shard_id=int(name), **{field: shards[name][field] for field in SHARD_FIELDS})
-                for name in sorted(shards, key=int)
+                ListedShard(shard_id=int(name), **{field: shard[field] for field in SHARD_FIELDS})
+                for name, shard in shards.items()
             ),
         ),
         columns={**manifest["columns"], settings["id_col"]: "key", **old_id, **added},

@@ -32,7 +32,7 @@ def shares_of(manifest: dict[str, Any], process_count: int) -> list[tuple[int, i
 
 
 def rows_of(tables: str, begin: int, end: int) -> pa.Table:
-    """Load the rows of some shards, in their order; the only export of these tables has them."""
+    """Load the rows of some shards, in their order, from tables that hold one export alone."""
     files = [file.path for file in list_files(f"{tables}/exports", recursive=True)]
     rows = pa.concat_tables(
         pq.ParquetFile(readable(path)).read()

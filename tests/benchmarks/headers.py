@@ -47,10 +47,10 @@ def main(folder: Path, rounds: int) -> None:
 
 
 def _members_per_second(files: list[FileInfo]) -> float:
-    numbers = pa.RecordBatch.from_pydict({"number": range(len(files))})
+    places = pa.RecordBatch.from_pydict({"place": range(len(files))})
     start = time.perf_counter()
     tars = Packed(Tar, (Tar(number, *file) for number, file in enumerate(files)))
-    batches = list(scan_shards([numbers], tars))
+    batches = list(scan_shards([places], tars))
     seconds = time.perf_counter() - start
     rows = pa.Table.from_batches(batches)
     shards = rows.filter(pc.equal(rows["kind"], SHARD))

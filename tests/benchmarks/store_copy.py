@@ -26,7 +26,7 @@ from together import seconds_together
 
 # Objects on their way in each process; on two cores more of them take no less time.
 _OBJECTS_IN_FLIGHT = 4
-_UPLOADING_PARTS = 4
+UPLOADING_PARTS = 4
 
 
 def main(source: str, target: str, process_count: int, options: Mapping[str, str]) -> None:
@@ -38,9 +38,14 @@ def main(source: str, target: str, process_count: int, options: Mapping[str, str
     print(json.dumps({"seconds": seconds, "bytes": sum(file.size_bytes for file in files)}))
 
 
-def _copy(files: Sequence[FileInfo], target: str, options: Mapping[str, str], barrier: Barrier) -> None:
+def open_store(url: str, options: Mapping[str, str]) -> S3Store:
+    """Open the store of a URL, as obstore does by itself."""
     config: Any = dict(options)
-    store = S3Store(root_of(target).removeprefix("s3://"), config=config, client_options={"allow_http": True})
+    return S3Store(root_of(url).removeprefix("s3://"), config=config, client_options={"allow_http": True})
+
+
+def _copy(files: Sequence[FileInfo], target: str, options: Mapping[str, str], barrier: Barrier) -> None:
+    store = open_store(target, options)
     barrier.wait()
     with ThreadPoolExecutor(_OBJECTS_IN_FLIGHT) as pool:
         for _ in pool.map(partial(_copy_object, store, target), files):
@@ -50,7 +55,7 @@ def _copy(files: Sequence[FileInfo], target: str, options: Mapping[str, str], ba
 def _copy_object(store: S3Store, target: str, file: FileInfo) -> None:
     data = obstore.get(store, key_of(file.path)).bytes()
     to = f"{key_of(target)}/{file.path.rpartition('/')[2]}"
-    obstore.put(store, to, data, chunk_size=PART_BYTES, max_concurrency=_UPLOADING_PARTS)
+    obstore.put(store, to, data, chunk_size=PART_BYTES, max_concurrency=UPLOADING_PARTS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Fetch the ranges that the writer asks a store for, and upload as many bytes: what its requests take at least.
+"""Fetch the ranges that the writer asks a store for, and upload as many bytes: what its requests take, shard by shard.
 
 obstore alone: the ranges of a shard are fetched some at a time, and uploaded as they are, without headers, in parts of
-the size that ours have. Processes begin at once. Prints seconds and bytes as JSON.
+the size that ours have. Processes begin at once. Prints seconds as JSON.
 
 Run: ``python tests/benchmarks/store_ranges.py EXPORTED TARGET PROCESSES [KEY=VALUE …]``
 """
@@ -19,16 +19,15 @@ from typing import Any, NamedTuple
 import obstore
 import pyarrow as pa
 import pyarrow.compute as pc
-from obstore.store import S3Store
 
 from exported import manifest_of, rows_of, shares_of
 from shardwright.format.blocks import Members, plan_reads, starts_request
-from shardwright.locations import key_of, read_option, root_of, storage_options
+from shardwright.locations import key_of, read_option, storage_options
 from shardwright.object_files import REQUESTS_IN_FLIGHT, Pace
 from shardwright.object_store import PART_BYTES
+from shardwright.tasks.tar_writer import cut_reads
+from store_copy import UPLOADING_PARTS, open_store
 from together import seconds_together
-
-_UPLOADING_PARTS = 4
 
 
 class Range(NamedTuple):
@@ -40,7 +39,7 @@ class Range(NamedTuple):
 
 
 def main(exported: str, target: str, process_count: int, options: Mapping[str, str]) -> None:
-    """Fetch what a finished export was written from."""
+    """Fetch what a finished export was written from, and upload it."""
     with storage_options(options):
         manifest = manifest_of(exported)
         shares = [(manifest, target, *share, options) for share in shares_of(manifest, process_count)]
@@ -53,8 +52,7 @@ def _fetch(
     with storage_options(options):
         rows = rows_of(manifest["tables"], begin, end)
     shards = [list(_ranges(rows.filter(pc.equal(rows["shard_id"], shard)))) for shard in range(begin, end)]
-    config: Any = dict(options)
-    store = S3Store(root_of(target).removeprefix("s3://"), config=config, client_options={"allow_http": True})
+    store = open_store(target, options)
     folder = key_of(manifest["dataset_root"])
 
     def fetched(part: Range) -> obstore.Bytes:
@@ -65,20 +63,22 @@ def _fetch(
         for number, ranges in enumerate(shards, begin):
             data = b"".join(map(bytes, pool.map(fetched, ranges)))
             name = f"{key_of(target)}/{number:05d}.bin"
-            obstore.put(store, name, data, chunk_size=PART_BYTES, max_concurrency=_UPLOADING_PARTS)
+            obstore.put(store, name, data, chunk_size=PART_BYTES, max_concurrency=UPLOADING_PARTS)
 
 
 def _ranges(rows: pa.Table) -> Iterator[Range]:
-    """Plan the ranges of an output shard, as the writer does."""
+    """Plan the ranges of an output shard, as the writer does before it knows a store's pace."""
     shards = rows["source_shard"].to_pylist()
     bounds = [row for row in range(len(shards) + 1) if row in (0, len(shards)) or shards[row] != shards[row - 1]]
     for begin, end in pairwise(bounds):
         run = rows.slice(begin, end - begin)
         places = [run[name].combine_chunks().flatten().to_numpy() for name in ("payload_offsets", "payload_bytes")]
         members = Members(pa.nulls(len(places[0]), pa.string()), *places)
-        reads = plan_reads(members, starts_request(members, Pace().request_bytes))
-        for offset, size in zip(reads.offsets.tolist(), reads.sizes.tolist(), strict=True):
-            yield Range(shards[begin], offset, size)
+        starts_here = starts_request(members, Pace().request_bytes)
+        for first, last in cut_reads(members, starts_here):
+            reads = plan_reads(members.slice(first, last), starts_here[first:last])
+            for offset, size in zip(reads.offsets.tolist(), reads.sizes.tolist(), strict=True):
+                yield Range(shards[begin], offset, size)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _write_job(manifest: dict[str, Any], output: str, staging: str, *, rewrites_
         columns=tuple(SidecarColumn(source, name, None) for name, source in stored.items()),
         source_key_col=settings["source_key_col"],
         source_shard_col=settings["source_shard_col"],
-        sources=Packed(FileInfo, sorted(file for file in list_files(root) if file.path.endswith(".tar"))),
+        sources=Packed(FileInfo, (file for file in list_files(root) if file.path.endswith(".tar"))),
     )
 
 

@@ -175,13 +175,14 @@ class Cluster:
         stopped: list[int] = []
 
         def stop_one() -> bool:
-            for process in self.writers(output)[:1]:
+            with suppress(ProcessLookupError, FileNotFoundError, StopIteration):
+                process = next(iter(self.writers(output)))
                 _stop(process)
                 if process in self.writers(output):
                     stopped.append(process)
-                    return True
-                os.kill(process, signal.SIGCONT)  # it had come to the end of the file
-            return False
+                else:
+                    os.kill(process, signal.SIGCONT)  # it had come to the end of the file
+            return bool(stopped)
 
         wait_for("a task that writes", stop_one)
         try:

@@ -95,6 +95,45 @@ def bytes_in_manifest_json_made_text(output: Output) -> None:
 
 
 @found({"manifest.json": "refused"})
+def bytes_in_manifest_json_made_true(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["shards"][0]["shard_bytes"] = True
+
+
+@found({"manifest.json": "refused"})
+def samples_in_manifest_json_made_negative(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["shards"][0]["sample_count"] = -1
+
+
+@found({"manifest.json": "refused"})
+def count_in_manifest_json_beyond_all_numbers(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["indexed"] = 2**63
+
+
+@found({"manifest.json": "refused"})
+def checksum_in_manifest_json_made_no_text(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["shards"][0]["checksum"] = "\ud800"
+
+
+@found(
+    {
+        "manifest.json": "wrong_manifest",
+        "00002.tar": "orphan",
+        "00002.parquet": "orphan",
+        "00002": "wrong_manifest",
+        "9" * 25: "wrong_manifest",
+        "exports": "wrong_count",
+    }
+)
+def shard_named_by_a_huge_number_in_manifest_json(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["shards"][2]["shard_name"] = "9" * 25
+
+
+@found({"manifest.json": "refused"})
 def manifest_json_cut(output: Output) -> None:
     cut(output.root / "manifest.json", 500)
 

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from shardwright.config import ExportSettings, Keys, Selection, SourceSettings
 from shardwright.errors import DataError, RequestError
 from shardwright.export import export_dataset
-from shardwright.tasks.check import CheckJob, Expected, check_shards
+from shardwright.tasks.check import CheckJob, ListedShard, check_shards
 from shardwright.tasks.check_rows import check_rows
 from shardwright.tasks.packed import Packed
 from shardwright.verify import verify_output
@@ -144,11 +144,11 @@ def test_any_flipped_bit_is_found_and_none_stops_the_check(
 ) -> None:
     output = outputs["renumbered"].copy_to(tmp_path)
     with output.manifest() as manifest:
-        shard = Expected(shard_id=0, **manifest["shards"][0])
+        shard = ListedShard(shard_id=0, **manifest["shards"][0])
         columns = {**manifest["columns"], "key": "key", "source_key": "source_key", "source_shard": "source_shard"}
     job = CheckJob(
         output_root=str(output.root),
-        shards=Packed(Expected, [shard]),
+        shards=Packed(ListedShard, [shard]),
         columns=columns,
         id_col="key",
         source_key_col="source_key",

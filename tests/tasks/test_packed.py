@@ -14,6 +14,11 @@ class Named(NamedTuple):
     etag: str | None
 
 
+class Numbered(NamedTuple):
+    number: int
+    etag: str | None
+
+
 ROWS = [Named("a", 2**62, None), Named("a-b", 0, "x"), Named("a.b", 1, None), Named("é", 2, "")]
 
 
@@ -24,10 +29,13 @@ def test_rows_come_back_as_they_were_from_another_process() -> None:
         packed[4]
 
 
-def test_a_row_is_found_by_its_first_value() -> None:
-    packed = Packed(Named, ROWS)
+def test_rows_are_ordered_and_found_by_their_first_value() -> None:
+    packed = Packed(Named, reversed(ROWS))
+    assert list(packed) == ROWS
     assert [packed.find(row.name) for row in ROWS] == ROWS
     assert [packed.find(name) for name in ("", "a-", "b", "ê")] == [None] * 4
+    numbered = Packed(Numbered, [Numbered(7, None), Numbered(3, None)])
+    assert [numbered.find(number) for number in (3, 5, 7)] == [(3, None), None, (7, None)]
 
 
 def test_nothing_has_no_rows_to_find() -> None:

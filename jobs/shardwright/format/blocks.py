@@ -13,7 +13,8 @@ from shardwright.format.headers import BLOCK_BYTES, Bytes, Flags, Longs, block_c
 # A header, a PAX header with its payload and their padding fit in.
 _HEADER_GAP_BYTES = 4 << 10
 _LONG_RUN_BYTES = 1 << 20
-# Requests take more than the bytes between them, but who counts on it is promised 5 % at most.
+# A request is dearer than this, but traffic is paid for: what comes for nothing is held to 5 %. Headers of long runs
+# may be more.
 _MOST_WASTE = 0.048
 
 
@@ -67,7 +68,8 @@ def starts_request(members: Members, request_bytes: int) -> Flags:
     """Tell for each member whether a new range begins with it, where ranges are dear and so is what is not needed.
 
     What stands together, with nothing but headers between, is read through from `_LONG_RUN_BYTES` on. Of the other
-    gaps those that cost less than a request are bridged, the smallest first, up to `_MOST_WASTE` of the payloads.
+    gaps those that cost less than a request are bridged, the smallest first, until with the headers of long runs
+    `_MOST_WASTE` of the payloads is reached.
 
     Args:
         request_bytes: What a request costs: the bytes that would come in while its first byte is waited for.

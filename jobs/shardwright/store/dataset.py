@@ -31,14 +31,14 @@ class Shard(NamedTuple):
 class Dataset(NamedTuple):
     """The shards under a root, ordered by relative path as UTF-8 bytes.
 
-    ``lone_sidecars`` are named as shards are, and have no tar. ``indexes`` are those that loaders keep beside tars,
-    by the tar's path.
+    ``lone_sidecars`` are named as shards are, and have no tar. ``indexes`` are the paths of those that loaders keep
+    beside tars, by the tar's path.
     """
 
     dataset_root: str
     shards: tuple[Shard, ...]
     lone_sidecars: tuple[FileInfo, ...] = ()
-    indexes: Mapping[str, FileInfo] = {}
+    indexes: Mapping[str, str] = {}
 
 
 def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
@@ -81,10 +81,10 @@ def list_dataset(dataset_root: str, *, recursive: bool = False) -> Dataset:
     return Dataset(dataset_root, shards, lone, _loader_indexes(files, tars))
 
 
-def _loader_indexes(files: Mapping[str, FileInfo], tars: Iterable[FileInfo]) -> dict[str, FileInfo]:
+def _loader_indexes(files: Collection[str], tars: Iterable[FileInfo]) -> dict[str, str]:
     """Find the indexes that loaders keep beside tars, by the tar's path; DALI's, which says more, before Energon's."""
     names = {tar.path: (f"{tar.path}.idx", f"{shard_stem(tar.path)}.idx") for tar in tars}
-    return {tar: files[name] for tar, each in names.items() for name in each if name in files}
+    return {tar: name for tar, each in names.items() for name in each if name in files}
 
 
 def sidecar_bytes(dataset_root: str) -> int:

@@ -45,6 +45,8 @@ _MANIFEST_KINDS: Mapping[str, type] = {
 }
 # What `manifest.json` says of a shard.
 SHARD_FIELDS = tuple(name for name in table_schema(MANIFEST) if name not in ("snapshot_id", "shard_id", "path"))
+_SHARD_TEXTS = ("shard_name", "checksum", "sidecar_checksum")
+_SHARD_KINDS: Mapping[str, type] = {name: str if name in _SHARD_TEXTS else int for name in SHARD_FIELDS}
 # Names that a loader would take for a shard, and those that copying tools give to files they have not finished.
 _STRAY = re.compile(
     r"\.(tar|tgz|tar\.gz|parquet|tmp|temp|part|partial)\Z|\A\..+\.(tar|parquet)\.\w{6}\Z", re.IGNORECASE
@@ -134,19 +136,18 @@ def _is_manifest(found: Any) -> bool:
 
 
 def _has_kinds(found: Any, kinds: Mapping[str, type]) -> bool:
-    return isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    return isinstance(found, dict) and all(_has_kind(found.get(name), kind) for name, kind in kinds.items())
 
 
 def _is_shard(found: Any) -> bool:
     """Tell whether what was read has the shape of a manifest's shard."""
-    texts = ("shard_name", "checksum", "sidecar_checksum")
-    return isinstance(found, dict) and all(
-        isinstance(found.get(name), str) if name in texts else _is_count(found.get(name)) for name in SHARD_FIELDS
-    )
+    return _has_kinds(found, _SHARD_KINDS) and all(found[name].isascii() for name in _SHARD_TEXTS)
 
 
-def _is_count(found: Any) -> bool:
-    return type(found) is int and 0 <= found < 2**63
+def _has_kind(found: Any, kind: type) -> bool:
+    if kind is int:  # True is one too, and tables hold none that is larger
+        return isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**63
+    return isinstance(found, kind)
 
 
 def list_strays(output_root: str, shard_names: Collection[str]) -> list[str]:

@@ -42,8 +42,8 @@ UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 KEYS = pa.schema([pa.field("shard", pa.string()), pa.field("key", pa.string())])
 
 
-class Expected(NamedTuple):
-    """A shard as the manifest has it."""
+class ListedShard(NamedTuple):
+    """An output shard as the manifest lists it."""
 
     shard_id: int
     shard_name: str
@@ -58,12 +58,12 @@ class Expected(NamedTuple):
 class CheckJob:
     """What every checking task knows of an output.
 
-    ``shards`` are the manifest's, ordered by ``shard_id``; ``columns`` are those of a sidecar, in no
+    ``shards`` are the manifest's; ``columns`` are those of a sidecar, in no
     order, each with the column of ``exports`` that it was written from.
     """
 
     output_root: str
-    shards: Packed[Expected]
+    shards: Packed[ListedShard]
     columns: Mapping[str, str]
     id_col: str
     source_key_col: str
@@ -103,7 +103,7 @@ def problem_rows(problems: Iterable[Problem]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([problem._asdict() for problem in problems], schema=PROBLEMS)
 
 
-def _check_files(expected: Expected, job: CheckJob) -> Iterator[Problem]:
+def _check_files(expected: ListedShard, job: CheckJob) -> Iterator[Problem]:
     name = expected.shard_name
     stem = os.path.join(job.output_root, name)
     sound = True
@@ -135,7 +135,7 @@ def _check_file(path: str, name: str, size_bytes: int, checksum: str) -> Iterato
         yield Problem(name, None, None, "wrong_checksum", f"it is {found_sum}, the manifest says {checksum}")
 
 
-def _check_sidecar(path: str, name: str, expected: Expected, job: CheckJob) -> Iterator[Problem]:
+def _check_sidecar(path: str, name: str, expected: ListedShard, job: CheckJob) -> Iterator[Problem]:
     try:
         with pq.ParquetFile(readable(path)) as file:
             yield from _check_footer(file, name, expected, job)
@@ -151,7 +151,7 @@ def _check_sidecar(path: str, name: str, expected: Expected, job: CheckJob) -> I
         yield Problem(name, _key(keys, row), None, "wrong_key", detail)
 
 
-def _check_footer(file: pq.ParquetFile, name: str, expected: Expected, job: CheckJob) -> Iterator[Problem]:
+def _check_footer(file: pq.ParquetFile, name: str, expected: ListedShard, job: CheckJob) -> Iterator[Problem]:
     """Check what a sidecar says of itself: its rows, its columns, and the tar that it was written with."""
     count = file.metadata.num_rows
     if count != expected.sample_count:
@@ -180,7 +180,7 @@ def _wanted_keys(path: str, keys: pa.Array, shard_id: int, job: CheckJob) -> pa.
     return pa.array(wanted, pa.string()).cast(keys.type)
 
 
-def _check_tar(path: str, stem: str, expected: Expected, job: CheckJob, *, load: bool) -> Iterator[Problem]:
+def _check_tar(path: str, stem: str, expected: ListedShard, job: CheckJob, *, load: bool) -> Iterator[Problem]:
     name, sample_count = expected.shard_name, expected.sample_count
     tar = f"{name}.tar"
     with open_file(path) as file:

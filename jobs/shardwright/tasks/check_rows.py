@@ -36,7 +36,7 @@ def check_rows(batches: Iterable[pa.RecordBatch], job: CheckJob) -> Iterator[pa.
             `MEMBER_COLUMNS` and the sources of ``job.columns``. What is not among them is not compared.
     """
     for shard_id, rows in by_value(batches, "shard_id"):
-        if job.shards.find(shard_id):
+        if job.shards.find(shard_id) is not None:
             yield problem_rows(_check_shard(shard_name(shard_id, job.shard_digits), rows, job))
 
 

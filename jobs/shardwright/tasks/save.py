@@ -27,13 +27,13 @@ class Sidecar(NamedTuple):
     """A shard's sidecar, and where it is written anew."""
 
     stem: str
-    source: str
-    target: str
+    source_path: str
+    target_path: str
 
 
 @dataclass(frozen=True)
 class SaveJob:
-    """What every task knows: the sidecars, ordered by stem, and the columns to write.
+    """What every task knows: the sidecars, and the columns to write.
 
     ``computed`` maps each computed column's name to the column in which its values arrive; ``chosen``
     are the columns to write, in order, None for all.
@@ -54,7 +54,7 @@ def save_sidecars(batches: Iterable[pa.RecordBatch], job: SaveJob) -> Iterator[p
     for stem, rows in by_value(batches, "shard_stem"):
         sidecar = job.sidecars.find(stem)
         if sidecar is None:
-            raise KeyError(stem)
+            raise RunError(stem, "it is no sidecar that was listed", "Run the command again")
         yield _save(sidecar, (batch.filter(batch.column("row_index").is_valid()) for batch in rows), job)
 
 

@@ -71,7 +71,7 @@ class Tar(NamedTuple):
     size_bytes: int
     modified_ns: int
     etag: str | None
-    loader_index: str | None = None
+    loader_index_path: str | None = None
 
     @property
     def file(self) -> FileInfo:
@@ -79,7 +79,7 @@ class Tar(NamedTuple):
 
 
 def scan_shards(batches: Iterable[pa.RecordBatch], shards: Packed[Tar]) -> Iterator[pa.RecordBatch]:
-    """Scan the shards whose numbers arrive.
+    """Scan the shards whose places arrive.
 
     Args:
         batches: One column: places in ``shards``.
@@ -110,7 +110,7 @@ def _scan_ahead(pool: Executor, shards: Iterable[Tar]) -> Iterator[tuple[Tar, Sh
 
 def _scan_file(shard: Tar) -> ShardIndex:
     path = shard.path
-    with open_forwards(path, shard.file, partial(_header_runs, shard.loader_index)) as tar:
+    with open_forwards(path, shard.file, partial(_header_runs, shard.loader_index_path)) as tar:
         start = tar.read(0, 16)
         kind = next((kind for kind, magic in _COMPRESSIONS.items() if re.match(magic, start)), None)
         if kind is None:
@@ -119,9 +119,9 @@ def _scan_file(shard: Tar) -> ShardIndex:
         return ShardIndex(path, SAMPLES.empty_table(), 0, 0, 0, 0, kind, Problem(path, None, 0, "compressed", detail))
 
 
-def _header_runs(index: str | None) -> Sequence[tuple[int, int]]:
+def _header_runs(index_path: str | None) -> Sequence[tuple[int, int]]:
     """Give where an index says that headers stand; each is checked nevertheless, and missed ones are found."""
-    return header_runs(index, read_bytes(index)) if index else ()
+    return header_runs(index_path, read_bytes(index_path)) if index_path else ()
 
 
 def _shard_row(index: ShardIndex, place: Mapping[str, Any]) -> pa.RecordBatch:

@@ -81,7 +81,7 @@ class TarWriter:
             path = os.path.join(self._dataset_root, shard)
             with open_source(path, self._sources.find(path)) as source:
                 starts_here = source.starts(run)
-                for first, last in _chunks(run, starts_here):
+                for first, last in cut_reads(run, starts_here):
                     places = slice(begin + first, begin + last)
                     piece = _Piece(source, run.slice(first, last), keys[places], is_json[places])
                     if last - first > 1 or run.payload_bytes[first] <= BUFFER_BYTES or piece.is_json[0]:
@@ -154,7 +154,7 @@ def _read_ahead(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
     yield from waiting
 
 
-def _chunks(members: Members, starts_here: Flags) -> Iterator[tuple[int, int]]:
+def cut_reads(members: Members, starts_here: Flags) -> Iterator[tuple[int, int]]:
     """Cut members into runs whose reads fit the buffer; a member that does not fit is a run of its own."""
     blocks: Longs = block_count(members.payload_bytes)
     ends = members.payload_offsets + blocks * BLOCK_BYTES

@@ -40,7 +40,7 @@ WRITTEN = pa.schema(
 class WriteJob:
     """What every task of one export knows; ``columns`` are the sidecar's, in order.
 
-    ``sources`` are the dataset's tars as they were listed, ordered by path.
+    ``sources`` are the dataset's tars as they were listed.
     """
 
     dataset_root: str
