@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import Row
 
@@ -229,6 +230,24 @@ def test_an_export_of_a_dataset_that_was_restored_is_the_same_export(run: Run, d
     shutil.copytree(tmp_path / "copy", dataset)
     again = run("export", dataset, tmp_path / "out", *KEEP)
     assert (again.code, again.result["snapshot_id"]) == (0, first.result["snapshot_id"])
+
+
+def test_shards_keep_their_own_metadata_where_others_come_and_go(run: Run, tmp_path: Path) -> None:
+    """The index is found, not made: the ranks that it was made with are of another time."""
+    data = tmp_path / "data"
+    for name in ("b", "c", "a"):  # alike but for their metadata
+        keys = [f"{number}" for number in range(3)]
+        rows = pa.table({"key": keys, "caption": [f"{name}.tar {key}" for key in keys]})
+        write_shard(data, name, [member for key in keys for member in sample_members(key)], rows)
+        assert run("index", data).result["scanned_shards"] == 1
+    for number, names in enumerate((["a", "b", "c"], ["b", "c"], ["c"])):
+        for path in set(data.iterdir()) - {data / f"{name}.{kind}" for name in names for kind in ("tar", "parquet")}:
+            path.unlink()
+        assert run("index", data).result["scanned_shards"] == 0
+        out = tmp_path / f"out{number}"
+        assert run("reshard", data, out, "--samples-per-shard", 4).result["exported"] == 3 * len(names)
+        placed = {f"{row['source_shard']} {row['source_key']}": row["caption"] for row in read_rows(out)}
+        assert placed == {f"{name}.tar {key}": f"{name}.tar {key}" for name in names for key in keys}
 
 
 def test_an_unchanged_shard_is_not_scanned_twice(run: Run, dataset: Path) -> None:

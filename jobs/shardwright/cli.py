@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from shardwright import options
 from shardwright.config import ExportSettings, Selection, SourceSettings
 from shardwright.errors import RequestError, RunError, ShardwrightError
 from shardwright.files import absolute, read_json, table_or_path
+from shardwright.interrupts import Interrupted, exit_code, signals_later, stop_on_signals
 from shardwright.locations import without_secrets
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
 
 
 _SOURCE_WORDS = [field.name for field in fields(SourceSettings) if field.name != "dataset"]
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class _Interrupted(BaseException):
-    """A signal asked the process to stop; everything above a verb unwinds."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_code = 128 + signal_number
 
 
 class _WithoutSecrets(logging.Formatter):
@@ -52,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     handler.setFormatter(_WithoutSecrets("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("shardwright").setLevel(logging.INFO)
-    _stop_on_signals()
+    stop_on_signals()
     as_json = "--json" in words
     try:
         cli.main(words, prog_name="shardwright", standalone_mode=False)
@@ -61,18 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _fail(error.format_message(), 2, as_json, usage=error)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except _Interrupted as stop:
-        again = "Run the same command again to go on."
-        code = _fail(f"interrupted by signal {stop.exit_code - 128}. {again}", stop.exit_code, as_json)
-    except Exception as error:  # noqa: BLE001 - every end has its exit code
-        failure = _named(error)
-        problems = [problem.as_json() for problem in failure.problems]
-        code = _fail(str(failure), failure.exit_code, as_json, problems=problems)
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - every end has its exit code
+        stopped = exit_code()
+        if stopped is not None:  # whatever failed, failed because of that
+            again = "Run the same command again to go on."
+            code = _fail(f"interrupted by signal {stopped - 128}. {again}", stopped, as_json)
+        else:
+            failure = _named(error)
+            problems = [problem.as_json() for problem in failure.problems]
+            code = _fail(str(failure), failure.exit_code, as_json, problems=problems)
     # Spark ends with this process; waiting for it to stop would take as long as a small job.
     sys.exit(code)
 
 
-def _named(error: Exception) -> ShardwrightError:
+def _named(error: BaseException) -> ShardwrightError:
     """Give the error of ours that an error is; unnamed it would exit 1, which says that the data failed a check."""
     if isinstance(error, ShardwrightError):
         return error
@@ -90,33 +83,19 @@ def _named(error: Exception) -> ShardwrightError:
     return RunError("shardwright", f"{type(error).__name__}: {error}", "Please report this with the lines above")
 
 
-def _stop_on_signals() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, _: object) -> NoReturn:
-    raise _Interrupted(number)
-
-
 @contextmanager
 def _session(dataset: str = "", *others: str | None) -> Iterator[SparkSession]:
     """Give a session fit for a dataset's metadata and all places; Ctrl-C goes on meaning what it means here."""
-    # A JVM that is interrupted while it starts would live on: what comes in meanwhile is heard once it has started.
-    heard: list[int] = []
-    for number in _SIGNALS:
-        signal.signal(number, lambda sent, _: heard.append(sent))
     # Spark is imported once the words are known to be right, and the verbs while the JVM starts.
     from shardwright.store.dataset import sidecar_bytes
     from shardwright.store.session import session, starting_session
 
     places = (dataset, *others)
-    with starting_session(sidecar_bytes(dataset), places) as starting:
+    with signals_later(), starting_session(sidecar_bytes(dataset), places) as starting:
         import_module("shardwright.export")
+        starting.result()
     with session(starting.result(), places) as spark:
-        _stop_on_signals()
-        if heard:
-            raise _Interrupted(heard[0])
+        stop_on_signals(spark)
         yield spark
 
 

@@ -25,6 +25,9 @@ def _require_known(option: str, value: str, words: Any) -> None:
         raise RequestError(option, f"it is {value!r}", did_you_mean(str(value), get_args(words)))
 
 
+MOST_SHARD_DIGITS = 12
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which samples stay: rules, a flag column, a list, or an earlier filter's decisions; with none of them, all."""
@@ -106,8 +109,8 @@ class ExportSettings:
         if not 1 <= self.samples_per_shard <= 10**12:
             found = f"it is {self.samples_per_shard:,}"
             raise RequestError("--samples-per-shard", found, "Pass 1 to 1,000,000,000,000")
-        if not 1 <= self.shard_digits <= 12:
-            raise RequestError("--shard-digits", f"it is {self.shard_digits}", "Pass 1 to 12")
+        if not 1 <= self.shard_digits <= MOST_SHARD_DIGITS:
+            raise RequestError("--shard-digits", f"it is {self.shard_digits}", f"Pass 1 to {MOST_SHARD_DIGITS}")
         if self.keys == "source" and self.json_id:
             raise RequestError("export", "--json-id and --keys source contradict each other", "Drop one of them")
         if self.hash_col and "hashes" not in self.check:

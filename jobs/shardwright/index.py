@@ -132,8 +132,7 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     snapshot_id = index_id(dataset)
     known = _known_shards(spark, tables, dataset)
     if len(known) == len(dataset.shards) and find_snapshot(spark, tables, snapshot_id):
-        shards = [known[shard.file] for shard in dataset.shards]
-        yield Index(snapshot_id, _stored_samples(spark, tables, shards), shards, 0)
+        yield Index(snapshot_id, _stored_samples(spark, tables, [*known.values()]), [*known.values()], 0)
         return
     known = known if store else {}
     fresh = {shard.shard_index: shard.file for shard in dataset.shards if shard.file not in known}
@@ -169,7 +168,7 @@ def _read_scan(
     for shard in dataset.shards:
         path = shard.file.path
         if shard.file in known:
-            row = {**known[shard.file], "shard_index": shard.shard_index}
+            row = known[shard.file]
         else:
             row = {name: counts[path][name] for name in scan.SHARD_COLUMNS} | {
                 "dataset_root": dataset.dataset_root,
@@ -198,7 +197,7 @@ def _sample_columns(scanned: DataFrame) -> DataFrame:
 
 
 def _known_shards(spark: SparkSession, tables: Tables, dataset: Dataset) -> dict[FileInfo, dict[str, Any]]:
-    """Give the committed rows of shards that have not changed, by file."""
+    """Give the committed rows of shards that have not changed, by file; their ranks are those that they have now."""
     committed = {row["snapshot_id"] for row in read_rows(spark, tables, SNAPSHOTS)}
     rows = read_rows(spark, tables, SHARDS, dataset_root=dataset.dataset_root)
     stored = {
@@ -206,7 +205,11 @@ def _known_shards(spark: SparkSession, tables: Tables, dataset: Dataset) -> dict
         for row in rows
         if row["snapshot_id"] in committed
     }
-    return {shard.file: stored[shard.file] for shard in dataset.shards if shard.file in stored}
+    return {
+        shard.file: {**stored[shard.file], "shard_index": shard.shard_index}
+        for shard in dataset.shards
+        if shard.file in stored
+    }
 
 
 def _stored_samples(spark: SparkSession, tables: Tables, shards: Sequence[Mapping[str, Any]]) -> DataFrame:

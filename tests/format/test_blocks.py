@@ -50,6 +50,11 @@ def test_what_stands_together_is_read_through() -> None:
     assert starts_request(members, REQUEST_BYTES).sum() == 1
 
 
+def test_tiny_members_that_stand_together_are_read_through() -> None:
+    members = Members(pa.nulls(100, pa.string()), np.arange(100) * 1_536, np.tile([0, 1, 700, 1_024], 25))
+    assert starts_request(members, REQUEST_BYTES).sum() == 1
+
+
 def test_a_gap_that_costs_more_than_a_request_is_not_bridged() -> None:
     sizes = np.array([1_000_000, 1_000_000, 1_000_000])
     offsets = np.array([0, 1_010_000, 2_030_000])

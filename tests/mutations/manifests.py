@@ -134,6 +134,29 @@ def shard_named_by_a_huge_number_in_manifest_json(output: Output) -> None:
 
 
 @found({"manifest.json": "refused"})
+def drops_of_manifest_json_missing(output: Output) -> None:
+    with output.manifest() as manifest:
+        del manifest["drops"]
+
+
+@found({"manifest.json": "refused"})
+def digits_in_manifest_json_beyond_all_names(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["settings"]["shard_digits"] = 10**9
+
+
+@found({"manifest.json": "refused"})
+def id_column_in_manifest_json_made_a_number(output: Output) -> None:
+    with output.manifest() as manifest:
+        manifest["settings"]["id_col"] = 7
+
+
+@found({"manifest.json": "refused"})
+def manifest_json_nested_too_deeply(output: Output) -> None:
+    (output.root / "manifest.json").write_text("[" * 100_000)
+
+
+@found({"manifest.json": "refused"})
 def manifest_json_cut(output: Output) -> None:
     cut(output.root / "manifest.json", 500)
 

@@ -67,9 +67,9 @@ def starts_range(members: Members, max_gap_bytes: int) -> Flags:
 def starts_request(members: Members, request_bytes: int) -> Flags:
     """Tell for each member whether a new range begins with it, where ranges are dear and so is what is not needed.
 
-    What stands together, with nothing but headers between, is read through from `_LONG_RUN_BYTES` on. Of the other
-    gaps those that cost less than a request are bridged, the smallest first, until with the headers of long runs
-    `_MOST_WASTE` of the payloads is reached.
+    What stands together, with nothing but headers between, is read through from `_LONG_RUN_BYTES` on, and so are
+    members that are no larger than headers: a request would take more than it spares. Of the other gaps those that
+    cost less than a request are bridged, the smallest first, until with those `_MOST_WASTE` of the payloads is reached.
 
     Args:
         request_bytes: What a request costs: the bytes that would come in while its first byte is waited for.
@@ -81,7 +81,8 @@ def starts_request(members: Members, request_bytes: int) -> Flags:
     is_near = follows & (gaps <= _HEADER_GAP_BYTES)
     runs = np.cumsum(~is_near) - 1
     is_long = np.bincount(runs, weights=sizes)[runs] >= _LONG_RUN_BYTES
-    bridged: Flags = is_near & is_long
+    is_tiny = sizes <= _HEADER_GAP_BYTES
+    bridged: Flags = is_near & (is_long | is_tiny & np.roll(is_tiny, 1))
     places = np.flatnonzero(follows & ~bridged)
     places = places[np.argsort(gaps[places], kind="stable")]
     wasted = np.cumsum(gaps[places]) + gaps[bridged].sum()

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
+from shardwright.config import MOST_SHARD_DIGITS
 from shardwright.errors import RequestError
 from shardwright.files import (
     exists,
@@ -38,10 +39,15 @@ _PLAN_KINDS: Mapping[str, type] = {
     **dict.fromkeys((*_COUNTS, "shard_count", "planned_bytes"), int),
 }
 _MANIFEST_KINDS: Mapping[str, type] = {
-    **dict.fromkeys(("snapshot_id", "tables"), str),
-    **dict.fromkeys(("settings", "inputs"), dict),
+    **dict.fromkeys(("snapshot_id", "tables", "output_root"), str),
+    **dict.fromkeys(("settings", "inputs", "drops", "columns"), dict),
     **dict.fromkeys((*_COUNTS, "exported"), int),
     "shards": list,
+}
+_SETTINGS_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("id_col", "source_key_col", "source_shard_col", "keys"), str),
+    **dict.fromkeys(("shard_digits", "samples_per_shard"), int),
+    "json_id": bool,
 }
 # What `manifest.json` says of a shard.
 SHARD_FIELDS = tuple(name for name in table_schema(MANIFEST) if name not in ("snapshot_id", "shard_id", "path"))
@@ -122,7 +128,7 @@ def is_output(folder: str) -> bool:
 def _read_manifest(output_root: str) -> dict[str, Any] | None:
     path = os.path.join(output_root, MANIFEST_NAME)
     found: Any = ()
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = read_json(path)
     if found is None or _is_manifest(found):
         return cast("dict[str, Any] | None", found)
@@ -132,7 +138,14 @@ def _read_manifest(output_root: str) -> dict[str, Any] | None:
 
 def _is_manifest(found: Any) -> bool:
     """Tell whether what was read has the shape of a manifest."""
-    return _has_kinds(found, _MANIFEST_KINDS) and all(_is_shard(shard) for shard in found["shards"])
+    return (
+        _has_kinds(found, _MANIFEST_KINDS)
+        and _has_kinds(found["settings"], _SETTINGS_KINDS)
+        and found["settings"]["shard_digits"] <= MOST_SHARD_DIGITS
+        and all(_has_kind(count, int) for count in found["drops"].values())
+        and all(_has_kind(source, str) for source in found["columns"].values())
+        and all(_is_shard(shard) for shard in found["shards"])
+    )
 
 
 def _has_kinds(found: Any, kinds: Mapping[str, type]) -> bool:

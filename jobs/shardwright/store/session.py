@@ -179,6 +179,14 @@ def task_count(spark: SparkSession, shard_count: int, per_core: int = 4) -> int:
     return max(1, min(shard_count, per_core * cores))
 
 
+def cancel_jobs(spark: SparkSession) -> None:
+    """Cancel all jobs of a session's application."""
+    try:
+        spark.sparkContext.cancelAllJobs()
+    except Exception:  # noqa: BLE001 - Spark Connect raises its own class, which 3.5 lacks
+        spark.interruptAll()
+
+
 @contextmanager
 def starting_session(metadata_bytes: int, places: Sequence[str | None] = ()) -> Iterator[Future[SparkSession]]:
     """Start a session, or find the one that is there, while the caller does something else.

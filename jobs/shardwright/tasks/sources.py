@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from shardwright.errors import DataError
+from shardwright.errors import ChangedError, DataError
 from shardwright.format.blocks import Members, Reads, starts_range, starts_request
 from shardwright.format.headers import BLOCK_BYTES, Bytes, Flags
 from shardwright.local_files import OpenFile, ask_for, read_range
@@ -49,8 +49,17 @@ class Source(Protocol):
 
 
 def open_source(path: str, known: FileInfo | None) -> Source:
-    """Open a tar as it was listed."""
-    return _StoreSource(path, known) if is_url(path) else _FileSource(path, known)
+    """Open a tar as it was listed.
+
+    Raises:
+        ChangedError: It is another one by now, or gone.
+    """
+    if is_url(path):
+        return _StoreSource(path, known)
+    try:
+        return _FileSource(path, known)
+    except FileNotFoundError:
+        raise ChangedError(path) from None
 
 
 class _FileSource(OpenFile):
@@ -83,6 +92,12 @@ class _FileSource(OpenFile):
 
 class _StoreSource(StoreFile):
     ahead_bytes = _AHEAD_BYTES
+
+    def fetch(self, offset: int, count: int) -> Any:
+        try:
+            return super().fetch(offset, count)
+        except FileNotFoundError:
+            raise ChangedError(self.path) from None
 
     def starts(self, members: Members) -> Flags:
         return starts_request(members, self.pace.request_bytes)
