@@ -205,6 +205,14 @@ def test_what_a_store_refuses_is_said_without_a_secret(
     assert SECRET not in str(refused.value)
 
 
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_said() -> None:
+    with pytest.raises(RequestError, match="s3://none-of-this-name/x: no such bucket"):
+        files.list_files("s3://none-of-this-name/x")
+    with pytest.raises(RequestError, match="no such bucket"):
+        put("s3://none-of-this-name/x", b"")
+
+
 def test_requests_that_fail_are_tried_again_and_not_for_ever(bucket: Bucket) -> None:
     put(bucket.url("x"), bytes(10))
     bucket.requests()

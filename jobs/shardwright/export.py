@@ -16,7 +16,7 @@ from shardwright.errors import DataError, RunError
 from shardwright.frames.columns import column
 from shardwright.frames.spread import spread
 from shardwright.index import indexed
-from shardwright.locations import FileInfo
+from shardwright.locations import FileInfo, same_options
 from shardwright.metadata import Metadata, sidecar_columns
 from shardwright.plan import Request, make_plan, planned_shards, resolve_request
 from shardwright.reporting import count_shards, log, progress
@@ -71,7 +71,7 @@ def export_dataset(spark: SparkSession, settings: ExportSettings, metadata: Meta
     if settings.dry_run:
         return _result(request, plan, started)
     manifest = _carry_out(spark, request, plan, started)
-    log(f"export: to check it, run: shardwright verify {output_root}")
+    log(f"export: to check it, run: shardwright verify {output_root}{same_options()}")
     return _result(request, manifest, started)
 
 
@@ -156,6 +156,9 @@ def _write(spark: SparkSession, request: Request, plan: Mapping[str, Any], claim
     tasks = min(max(fewest, plan["planned_bytes"] // _TASK_BYTES), most, _MAX_TASKS)
     rows = spread(stored, "shard_id", plan["shard_count"], tasks).sortWithinPartitions("shard_id", "position")
     started = time.time()
+    there = count_shards(request.output_root)
+    if there:
+        log(f"export: goes on, {there:,} of {plan['shard_count']:,} shards are there")
     try:
         with (
             run_errors("export: write"),

@@ -114,6 +114,11 @@ def current_options() -> StorageOptions:
     return _current
 
 
+def same_options() -> str:
+    """Give what is to be added to a command that is proposed: none is to be shown, for some are secrets."""
+    return " (with the same storage options)" if _current.values else ""
+
+
 def with_current_options(task: Task) -> Task:
     """Give a task that opens stores as this process does, wherever it runs; the options stand in no plan's text."""
     return partial(_run_with, _current, task) if _current.values else task

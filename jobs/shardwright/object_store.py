@@ -44,6 +44,8 @@ ENDPOINTS = (
     "azure_storage_endpoint",
     "azure_endpoint",
 )
+# Of S3 and of Azure; Google says in words that a bucket does not exist.
+_NO_BUCKETS = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 _REFUSED = re.compile(r"status code: 40[13] ")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _AGAIN = "Run the same command again to go on"
@@ -147,6 +149,8 @@ def _errors(url: str) -> Iterator[None]:
         if refused or _REFUSED.search(str(error)):
             remedy = "Check the credentials: the cloud's usual chain, or --storage-option"
             raise AccessError(url, f"access was refused ({_words(error)})", remedy) from None
+        if any(words in str(error) for words in _NO_BUCKETS):
+            raise RequestError(url, "no such bucket", "Pass one that is there, or make it") from None
         raise RunError(url, _words(error), _AGAIN) from None
 
 

@@ -26,6 +26,7 @@ from pyspark.sql import functions as F
 from shardwright.errors import Problem, ProblemsError, RequestError
 from shardwright.format.names import position_digits, shard_name
 from shardwright.frames.columns import column
+from shardwright.locations import same_options
 from shardwright.reporting import log
 from shardwright.store.output import MANIFEST_NAME, SHARD_FIELDS, list_strays, read_finished
 from shardwright.store.rows import read_rows
@@ -75,7 +76,8 @@ def verify_output(
     if problems:
         remedy = "Restore these files, or remove the folder and run the same export again."
         if all(problem.reason == "orphan" for problem in problems):
-            remedy = f"All else is sound. To remove these files, run: shardwright clean {output_root} --delete"
+            command = f"shardwright clean {output_root} --delete{same_options()}"
+            remedy = f"All else is sound. To remove these files, run: {command}"
         raise ProblemsError(f"verify {output_root}", list(dict.fromkeys(problems)), remedy)
     log(f"verify: {count:,} shards are sound{'' if has_tables else f'; no tables at {tables.root}'}")
     return {
