@@ -140,7 +140,8 @@ def _errors(url: str) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        _require_bucket(url, error)
         raise FileNotFoundError(errno.ENOENT, "no such object", url) from None
     except exceptions.PreconditionError:
         raise ChangedError(url) from None
@@ -149,9 +150,13 @@ def _errors(url: str) -> Iterator[None]:
         if refused or _REFUSED.search(str(error)):
             remedy = "Check the credentials: the cloud's usual chain, or --storage-option"
             raise AccessError(url, f"access was refused ({_words(error)})", remedy) from None
-        if any(words in str(error) for words in _NO_BUCKETS):
-            raise RequestError(url, "no such bucket", "Pass one that is there, or make it") from None
+        _require_bucket(url, error)
         raise RunError(url, _words(error), _AGAIN) from None
+
+
+def _require_bucket(url: str, error: BaseException) -> None:
+    if any(words in str(error) for words in _NO_BUCKETS):
+        raise RequestError(url, "no such bucket", "Pass one that is there, or make it") from None
 
 
 def _words(error: BaseException) -> str:
