@@ -49,8 +49,8 @@ lint: setup
 
 # NVIDIA's planner is asked about every plan that tests start, but for those in sessions of their own, and those that
 # start no plan that others do not; no GPU is needed. The functions' columnar twins are compiled against the real jar first.
-NOT_ASKED = $(patsubst %,tests/test_%.py,azure clean cli conf functions functions_connect interrupts lifecycle loaders \
-	locations nemo object_files proof refusals secrets spark_laws stores submit tables two_exports web)
+NOT_ASKED = $(patsubst %,tests/test_%.py,azure clean cli conf functions functions_connect index interrupts lifecycle \
+	loaders locations nemo object_files proof refusals secrets spark_laws stores submit tables two_exports web)
 gpu-plan: setup udfs
 	@jar=$$(scripts/rapids.sh) && bash scripts/sbt.sh -Drapids.jar=$$jar udfs/compile && \
 		SHARDWRIGHT_RAPIDS_JAR=$$jar .venv/bin/python -m pytest -p tests.gpu_plan.gate $(ARGS) \

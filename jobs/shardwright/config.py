@@ -17,15 +17,13 @@ Check = Literal["images", "image-headers", "hashes"]
 
 DEFAULT_ID_COL = "key"
 FALLBACK_ID_COL = "id"
+MOST_SHARD_DIGITS = 12
 
 
 def _require_known(option: str, value: str, words: Any) -> None:
     """Refuse a word that the command line would not have let through."""
     if value not in get_args(words):
         raise RequestError(option, f"it is {value!r}", did_you_mean(str(value), get_args(words)))
-
-
-MOST_SHARD_DIGITS = 12
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def indexed(spark: SparkSession, dataset: Dataset, tables: Tables, *, store: boo
     snapshot_id = index_id(dataset)
     known = _known_shards(spark, tables, dataset)
     if len(known) == len(dataset.shards) and find_snapshot(spark, tables, snapshot_id):
-        yield Index(snapshot_id, _stored_samples(spark, tables, [*known.values()]), [*known.values()], 0)
+        shards = list(known.values())
+        yield Index(snapshot_id, _stored_samples(spark, tables, shards), shards, 0)
         return
     known = known if store else {}
     fresh = {shard.shard_index: shard.file for shard in dataset.shards if shard.file not in known}

@@ -54,18 +54,18 @@ def signals_later() -> Iterator[None]:
 def _stop(spark: SparkSession | None, number: int, frame: FrameType | None) -> None:
     _heard.append(number)
     waits = _is_in_jvm(frame)
-    if spark is not None:
-        # The JVM answers a thread's calls one by one: this thread's would wait for the job that is to be cancelled.
-        threading.Thread(target=_cancel, args=(spark, number, waits), daemon=True).start()
+    # The JVM answers a thread's calls one by one: this thread's would wait for the job that is to be cancelled.
+    threading.Thread(target=_cancel, args=(spark, number, waits), daemon=True).start()
     if not waits:
         raise Interrupted(number)
 
 
-def _cancel(spark: SparkSession, number: int, is_to_repeat: bool) -> None:
-    from shardwright.store.session import cancel_jobs
+def _cancel(spark: SparkSession | None, number: int, is_to_repeat: bool) -> None:
+    if spark is not None:
+        from shardwright.store.session import cancel_jobs
 
-    with suppress(Exception):  # of a JVM that has ended, nothing is left to cancel
-        cancel_jobs(spark)
+        with suppress(Exception):  # of a JVM that has ended, nothing is left to cancel
+            cancel_jobs(spark)
     if is_to_repeat:
         # A call that breaks off in the midst leaves its answer to the next one. So it is waited for, and it may have
         # been no job, or the last of one.

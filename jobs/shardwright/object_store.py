@@ -44,10 +44,9 @@ ENDPOINTS = (
     "azure_storage_endpoint",
     "azure_endpoint",
 )
-# Of S3 and of Azure; Google says in words that a bucket does not exist.
-_NO_BUCKETS = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 _REFUSED = re.compile(r"status code: 40[13] ")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_NO_BUCKET = re.compile(r"<Code>(NoSuchBucket|ContainerNotFound)</Code>")
 _AGAIN = "Run the same command again to go on"
 _NANOSECONDS = 1_000_000_000
 
@@ -155,7 +154,7 @@ def _errors(url: str) -> Iterator[None]:
 
 
 def _require_bucket(url: str, error: BaseException) -> None:
-    if any(words in str(error) for words in _NO_BUCKETS):
+    if _NO_BUCKET.search(str(error)):
         raise RequestError(url, "no such bucket", "Pass one that is there, or make it") from None
 
 

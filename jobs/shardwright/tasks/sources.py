@@ -52,14 +52,10 @@ def open_source(path: str, known: FileInfo | None) -> Source:
     """Open a tar as it was listed.
 
     Raises:
-        ChangedError: It is another one by now, or gone.
+        ChangedError: It is another one by now, or gone from a store.
+        FileNotFoundError: It is on no file system here; a mount may be missing, and what was written is kept.
     """
-    if is_url(path):
-        return _StoreSource(path, known)
-    try:
-        return _FileSource(path, known)
-    except FileNotFoundError:
-        raise ChangedError(path) from None
+    return _StoreSource(path, known) if is_url(path) else _FileSource(path, known)
 
 
 class _FileSource(OpenFile):
